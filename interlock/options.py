@@ -1,0 +1,77 @@
+"""Time-outs, retry policy and summary of each call: the only place that says how patient we are.
+
+Temporal retries; client libraries make one request a try. Every policy is bounded, because an unbounded one
+turns a permanent failure into an endless one. Options may change freely: they are no part of a replay.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from interlock.contracts import ModelCall, Retry, ToolSpec
+from interlock.errors import NEVER_RETRIED
+
+# Long, on purpose: with a time-out shorter than an outage of the server, every finished call runs again
+# when the server is back, and is paid for again.
+HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+
+HEARTBEAT_EVERY = timedelta(seconds=1)
+"""How often an activity heartbeats, and the longest a worker holds one back: what cancellation waits for
+where the server does not push it."""
+
+CANCEL_PATIENCE = timedelta(seconds=5)
+"""How long an ended run waits for calls in flight to say how they ended."""
+
+
+def patience(allowed: timedelta) -> float:
+    """Seconds an attempt itself waits, a little less than Temporal allows it: so that it still reports, in
+    words, that the time was up."""
+    seconds = allowed.total_seconds()
+    return seconds - min(1.0, seconds / 10)
+
+
+def retry_policy(retry: Retry, attempts: int | None = None) -> RetryPolicy:
+    """The declarative form of ``retry``. Jitter and Retry-After are added attempt by attempt, by
+    ``next_retry_delay``: a ``RetryPolicy`` has neither."""
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=retry.initial),
+        backoff_coefficient=retry.factor,
+        maximum_interval=timedelta(seconds=max(retry.maximum, retry.initial)),
+        maximum_attempts=retry.attempts if attempts is None else attempts,
+        non_retryable_error_types=NEVER_RETRIED,
+    )
+
+
+def resolve_agent() -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=20),
+        retry_policy=retry_policy(Retry(attempts=5, initial=0.2)),
+        summary="resolve the agent",
+    )
+
+
+def model(call: ModelCall, *, seconds: float, left: float | None, summary: str) -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        activity_id=call.key,
+        start_to_close_timeout=timedelta(seconds=seconds),
+        schedule_to_close_timeout=None if left is None else timedelta(seconds=left),
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=retry_policy(call.retry, call.grant.attempts),
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )
+
+
+def tool(spec: ToolSpec, retry: Retry, *, seconds: float, left: float | None, summary: str) -> workflow.ActivityConfig:
+    """A tool with effect ``write`` is tried once: if its fate is unknown, nobody runs it again by itself."""
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=seconds),
+        schedule_to_close_timeout=None if left is None else timedelta(seconds=left),
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=retry_policy(spec.retry or retry, 1 if spec.effect == "write" else None),
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )

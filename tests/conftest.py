@@ -1,0 +1,82 @@
+"""One real Temporal server for the whole session; each test has a task queue of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from interlock import Agent, AgentResult, AgentTask, Interlock
+from interlock.client import Run
+from interlock.testing import replay, temporal_server
+from worker import serving
+from workflows.agent_run import AgentRun
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[Client]:
+    """A client of the session's server."""
+    async with temporal_server() as environment:
+        yield environment.client
+
+
+@dataclass
+class Served:
+    """Agents served by a worker on a queue of their own. ``run`` replays each run it has waited for."""
+
+    interlock: Interlock
+
+    @property
+    def client(self) -> Client:
+        return self.interlock.client
+
+    async def start(self, agent: str, text: str = "go", **task: Any) -> Run:
+        return await self.interlock.start(AgentTask(agent=agent, input=text, **task))
+
+    async def run(self, agent: str, text: str = "go", **task: Any) -> AgentResult:
+        return await self.end(await self.start(agent, text, **task))
+
+    async def end(self, run: Run) -> AgentResult:
+        """The result of a run, which must take the same way when it is replayed."""
+        result = await run.result()
+        await replay(self.client, run.handle, AgentRun)
+        return result
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture
+def serve(temporal: Client) -> Serve:
+    """``async with serve(agent, ...) as served``: options go to ``worker.serving``."""
+
+    @asynccontextmanager
+    async def start(*agents: Agent, client: Client | None = None, **options: Any) -> AsyncIterator[Served]:
+        queue = f"test-{uuid.uuid4().hex[:8]}"
+        async with serving(client or temporal, agents, queue=queue, **options):
+            yield Served(Interlock(client or temporal, queue))
+
+    return start
+
+
+async def activities(client: Client, id: str) -> list[str]:
+    """The activities of a run, in the order they were scheduled."""
+    history = await client.get_workflow_handle(id).fetch_history()
+    return [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+
+
+def source_root() -> Path:
+    return Path(__file__).parent.parent
+
+
+__all__ = ["Serve", "Served", "activities", "source_root"]

@@ -1,0 +1,146 @@
+"""The worker: settings -> client -> providers and agents -> a Temporal worker. The composition root.
+
+    python worker.py [--agents MODULE[:NAME]]... [--embedded] [--task-queue Q]
+
+Ends on SIGTERM and SIGINT: takes no new work, lets calls in flight finish for ``--grace`` seconds, and hands
+the rest over to whichever worker comes next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.workflow import SandboxImportNotificationPolicy
+
+from activities.agents import BadReference, Registry, load
+from activities.model import ModelActivity
+from activities.providers import Providers
+from activities.providers.pydantic_ai import PydanticAI
+from activities.providers.scripted import Scripted
+from activities.tools import tool_activity
+from activities.transcripts import Transcripts
+from interlock import options
+from interlock.agents import Agent
+from interlock.client import connect, task_queue
+from interlock.embedded import embedded_server
+from interlock.errors import InterlockError
+from interlock.registration import register_search_attributes
+from interlock.telemetry import configure_logging
+from workflows.agent_run import AgentRun
+
+log = structlog.get_logger("interlock.worker")
+
+
+def providers() -> Providers:
+    """Production and test differ by this dictionary."""
+    return Providers(named={"scripted": Scripted()}, default=PydanticAI())
+
+
+@asynccontextmanager
+async def serving(
+    client: Client,
+    agents: Sequence[Agent],
+    *,
+    queue: str | None = None,
+    providers: Providers | None = None,
+    transcript_bytes: int = 64 * 1024 * 1024,
+    max_cached_workflows: int = 1000,
+    grace: timedelta = timedelta(seconds=20),
+) -> AsyncIterator[Worker]:
+    """A worker that serves ``agents`` while the block runs. Raises ``BadReference`` for agents it cannot serve.
+
+    transcript_bytes      the transcripts kept in memory; 0: rebuild from history at every call
+    max_cached_workflows  open runs kept in memory; 0: replay from history at every task"""
+    async with AsyncExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(max_workers=100, thread_name_prefix="tool"))
+        known = providers or globals()["providers"]()
+        registry = Registry(agents, known)
+        model = ModelActivity(known, Transcripts(client, transcript_bytes))
+        strict = SandboxRestrictions.default.with_import_notification_policy(
+            SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH
+        )
+        worker = Worker(
+            client,
+            task_queue=queue or task_queue(),
+            workflows=[AgentRun],
+            activities=[
+                registry.resolve_agent,
+                model.model,
+                *(tool_activity(tool, threads) for tool in registry.tools),
+            ],
+            workflow_runner=SandboxedWorkflowRunner(restrictions=strict),
+            max_cached_workflows=max_cached_workflows,
+            max_concurrent_activities=200,
+            graceful_shutdown_timeout=grace,
+            # What a dead worker had in its sticky queue waits this long for it: 10 s by default.
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+            max_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
+            default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
+        )
+        await stack.enter_async_context(worker)
+        yield worker
+
+
+async def main(arguments: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    agents = load(arguments.agents or ["examples.analyst"])
+    Registry(agents, providers())  # before anything is started: a mistake here is the author's to mend
+    async with AsyncExitStack() as stack:
+        if arguments.embedded:
+            server = await stack.enter_async_context(
+                embedded_server(Path(".interlock/temporal.db"), port=7233, ui_port=8233)
+            )
+            os.environ["TEMPORAL_ADDRESS"] = server.address
+            log.info("server.started", address=server.address, ui=server.ui)
+        client = await connect()
+        await register_search_attributes(client)
+        await stack.enter_async_context(
+            serving(client, agents, queue=arguments.task_queue, grace=timedelta(seconds=arguments.grace))
+        )
+        log.info(
+            "worker.started",
+            task_queue=arguments.task_queue or task_queue(),
+            namespace=client.namespace,
+            agents=[agent.name for agent in agents],
+        )
+        await stop.wait()
+        log.info("worker.stopping", grace_seconds=arguments.grace)
+    log.info("worker.stopped")
+    return 0
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="worker.py", description="Serve agents as Temporal workflows.")
+    parser.add_argument("--agents", action="append", metavar="MODULE[:NAME]", help="default: examples.analyst")
+    parser.add_argument("--embedded", action="store_true", help="start a Temporal server for development as well")
+    parser.add_argument("--task-queue", metavar="Q", help="default: INTERLOCK_TASK_QUEUE, or interlock")
+    parser.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds for calls in flight (20)")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    configure_logging()
+    try:
+        sys.exit(asyncio.run(main(parse())))
+    except (BadReference, InterlockError) as error:
+        print(f"worker.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RPCError as error:
+        print(f"worker.py: the Temporal server refused: {error.message}", file=sys.stderr)
+        sys.exit(2)

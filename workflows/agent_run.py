@@ -1,0 +1,233 @@
+"""``AgentRun``: one run of an agent. The loop and its handlers, nothing else.
+
+    resolve the agent -> [ model -> tools ]* -> result
+
+Laws of this room (DESIGN, section 2): a workflow decides nothing and does nothing, it asks a policy and
+issues a command; whatever can change a decision is in its input or state; Temporal owns retries.
+
+Handlers take ``*args`` and never raise. A signal that raises would fail the workflow task again and again,
+and the run would be deaf to everything, kill and cancel included: what cannot be read is counted, logged and
+ignored. Updates are refused by their validators, which leaves no trace in history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+# Passed through, so that a run does not execute these modules again: they hold no state of their own, and
+# tests/test_architecture.py keeps clocks, chance and I/O out of them. This module itself is never passed
+# through: that would share its globals between runs.
+with workflow.unsafe.imports_passed_through():
+    from pydantic import BaseModel
+
+    from interlock import options, ports
+    from interlock.contracts import (
+        AgentResult,
+        AgentTask,
+        Carried,
+        Decision,
+        Extension,
+        Limits,
+        Note,
+        ResolveAgent,
+        RunStatus,
+        Steer,
+        UserMessage,
+        parse,
+    )
+    from interlock.policies import budget
+    from workflows import model_turn, tool_calls
+    from workflows.run_state import Run
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@workflow.defn(name="AgentRun")
+class AgentRun:
+    @workflow.init
+    def __init__(self, *args: Any) -> None:
+        # Here and not in `run`: a signal or an update may come before its first line.
+        self._refusal: str | None = None
+        self._run = self._read(args)
+
+    def _read(self, args: tuple[Any, ...]) -> Run:
+        given = args[0] if len(args) == 1 else None
+        try:
+            if isinstance(given, dict) and given.get("kind") == "interlock.carried":
+                return Run.carried(parse(Carried, given))
+            if len(args) != 1:
+                raise ValueError(f"AgentRun takes one AgentTask; {len(args)} arguments were given")
+            return Run.fresh(parse(AgentTask, given))
+        except ValueError as error:
+            self._refusal = str(error)
+            return Run.fresh(AgentTask(agent="unknown", input="unreadable"))
+
+    @workflow.run
+    async def run(self, *args: Any) -> AgentResult:
+        if self._refusal is not None:
+            raise ApplicationError(f"invalid task: {self._refusal}", type="InvalidTask", non_retryable=True)
+        run = self._run
+        run.clock.start()
+        work = asyncio.create_task(self._work())
+        try:
+            await workflow.wait_condition(lambda: work.done() or run.killed is not None)
+        except asyncio.CancelledError:
+            await self._stop(work)
+            self._close(run.result("cancelled", "", "notice", "cancelled"))
+            raise
+        if run.killed is not None:
+            await self._stop(work)
+            note = run.killed
+            result = self._close(run.result("killed", "", "notice", f"{note.reason or 'killed'} (by {note.by})"))
+            raise ApplicationError(f"killed: {result.reason}", result, type="RunKilled", non_retryable=True)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        match work.result():
+            case Carried() as carried:
+                workflow.continue_as_new(carried)
+            case result:
+                return self._close(result)
+
+    async def _work(self) -> AgentResult | Carried:
+        run = self._run
+        try:
+            if not run.resolved:
+                await self._resolve()
+            if run.spec.plan and run.messages == 0:
+                await self._plan()
+            while True:
+                await self._unpaused()
+                if run.transcript is not None:
+                    return run.carry(run.transcript)
+                if (reason := budget.spent_up(run.limits, run.spent)) is not None:
+                    return await model_turn.step_down(run, reason)
+                run.step += 1
+                reply = await model_turn.take(run)
+                run.index()
+                if reply.message.calls:
+                    await tool_calls.perform(run, reply)
+                elif not run.steering:
+                    cut = "the answer was cut off by its length" if reply.finish == "length" else None
+                    return run.result("degraded" if cut else "completed", reply.message.text, "model", cut)
+        except model_turn.TurnFailed as failure:
+            return await model_turn.step_down(run, failure.reason)
+
+    async def _resolve(self) -> None:
+        run = self._run
+        ask = ResolveAgent(agent=run.task.agent, user_id=run.task.user_id)
+        try:
+            spec = await workflow.execute_activity_method(ports.Agents.resolve_agent, ask, **options.resolve_agent())
+        except ActivityError as error:
+            if isinstance(error.cause, ApplicationError) and not is_cancelled_exception(error):
+                # Under its own name: a run that cannot begin fails as UnknownAgent, not as an activity's error.
+                raise ApplicationError(error.cause.message, type=error.cause.type, non_retryable=True) from error
+            raise
+        try:
+            limits = budget.tighten(spec.limits, run.task.limits)
+        except ValueError as error:
+            raise ApplicationError(f"invalid task: {error}", type="InvalidTask", non_retryable=True) from error
+        run.resolve(spec, limits)
+        run.enter("paused" if run.paused else "running")
+
+    async def _plan(self) -> None:
+        run = self._run
+        await self._unpaused()
+        run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
+        await model_turn.take(run, "plan", tools=False)
+        run.delta.append(UserMessage(text=model_turn.CARRY_OUT_PROMPT))
+
+    async def _unpaused(self) -> None:
+        """Wait while the run is paused; the time does not count."""
+        run = self._run
+        if run.paused is None:
+            return
+        run.clock.stop()
+        run.enter("paused")
+        await workflow.wait_condition(lambda: run.paused is None)
+        run.clock.start()
+        run.enter("running")
+
+    async def _stop(self, work: asyncio.Task[Any]) -> None:
+        """Cancel what is in flight and wait a little for it to say how it ended."""
+        work.cancel()
+        await workflow.wait([work], timeout=options.CANCEL_PATIENCE.total_seconds())
+
+    def _close(self, result: AgentResult) -> AgentResult:
+        self._run.clock.stop()
+        self._run.enter("closed")
+        return result
+
+    # -- handlers -------------------------------------------------------------------------------------
+
+    def _payload(self, model: type[M], args: tuple[Any, ...], signal: str) -> M | None:
+        try:
+            if len(args) > 1:
+                raise ValueError(f"takes one JSON object; {len(args)} were given")
+            return parse(model, args[0] if args else {})
+        except ValueError as error:
+            self._run.ignored_signals += 1
+            workflow.logger.warning("signal ignored: %s: %s", signal, error)
+            return None
+
+    @workflow.signal
+    def kill(self, *args: Any) -> None:
+        """End this run now: ``{reason, by}``."""
+        if (note := self._payload(Note, args, "kill")) is not None:
+            self._run.killed = self._run.killed or note
+
+    @workflow.signal
+    def pause(self, *args: Any) -> None:
+        """Wait before the next call: ``{reason, by}``. What is in flight completes."""
+        if (note := self._payload(Note, args, "pause")) is not None:
+            self._run.paused = self._run.paused or note
+
+    @workflow.signal
+    def resume(self, *args: Any) -> None:
+        """Go on: ``{reason, by}``."""
+        if self._payload(Note, args, "resume") is not None:
+            self._run.paused = None
+
+    @workflow.signal
+    def steer(self, *args: Any) -> None:
+        """Tell the model something before its next turn: ``{message, by}``."""
+        if (steer := self._payload(Steer, args, "steer")) is not None:
+            self._run.steering.append(UserMessage(text=steer.message))
+
+    @workflow.update
+    def decide(self, *args: Any) -> RunStatus:
+        """Approve or reject a call that waits: ``{call_id, approve, reason, by}``."""
+        return self._run.status()
+
+    @decide.validator
+    def _decidable(self, *args: Any) -> None:
+        decision = _one(Decision, args)
+        raise ValueError(f"no call {decision.call_id!r} waits for a decision in this run")
+
+    @workflow.update
+    def extend(self, *args: Any) -> RunStatus:
+        """Raise limits of this run: ``{limits, by}``."""
+        self._run.limits = self._extended(args)
+        return self._run.status()
+
+    @extend.validator
+    def _extendable(self, *args: Any) -> None:
+        self._extended(args)
+
+    def _extended(self, args: tuple[Any, ...]) -> Limits:
+        if not self._run.resolved:
+            raise ValueError("the run has not resolved its agent yet; try again in a moment")
+        return budget.extend(self._run.limits, _one(Extension, args).limits)
+
+    @workflow.query
+    def status(self, *args: Any) -> RunStatus:
+        """State, step, what is spent and what remains."""
+        return self._run.status()
+
+
+def _one(model: type[M], args: tuple[Any, ...]) -> M:
+    if len(args) != 1:
+        raise ValueError(f"takes one JSON object; {len(args)} were given")
+    return parse(model, args[0])

@@ -1,0 +1,256 @@
+"""The state of one run, which everything in this room works on: one object, carried over continue-as-new.
+
+It holds counters, never the conversation: that is in history, and a worker rebuilds it from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from temporalio import workflow
+
+from interlock import search_attributes as sa
+from interlock.contracts import (
+    AgentResult,
+    AgentSpec,
+    AgentTask,
+    Carried,
+    Limits,
+    Message,
+    ModelCall,
+    ModelReply,
+    Note,
+    Outcome,
+    Progress,
+    Routed,
+    RunStatus,
+    Source,
+    State,
+    Transcript,
+    Usage,
+    UserMessage,
+    input_hash,
+)
+from interlock.policies import budget
+
+KEPT_ROUTES = 50
+"""How many of the latest routing decisions ``status`` shows; they are all in history."""
+
+
+@dataclass
+class WorkClock:
+    """Seconds a run has worked. It stands still while the run waits for people."""
+
+    before: float = 0.0
+    since: datetime | None = None
+
+    def start(self) -> None:
+        self.since = self.since or workflow.now()
+
+    def stop(self) -> None:
+        self.before, self.since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        running = 0.0 if self.since is None else (workflow.now() - self.since).total_seconds()
+        return self.before + running
+
+
+@dataclass
+class Run:
+    """One run. ``spec`` is unset until the agent is resolved, which a run does once."""
+
+    task: AgentTask
+    state: State = "starting"
+    outcome: Outcome | None = None
+    reason: str | None = None
+    _spec: AgentSpec | None = None
+    limits: Limits = field(default_factory=Limits)
+    step: int = 0
+    calls: int = 0
+    messages: int = 0
+    last_reply: str = ""
+    delta: list[Message] = field(default_factory=list)
+    steering: list[Message] = field(default_factory=list)
+    tool_calls: int = 0
+    refused_calls: int = 0
+    clock: WorkClock = field(default_factory=WorkClock)
+    by_model: dict[str, Usage] = field(default_factory=dict)
+    by_tool: dict[str, int] = field(default_factory=dict)
+    routing: list[Routed] = field(default_factory=list)
+    paused: Note | None = None
+    killed: Note | None = None
+    ignored_signals: int = 0
+    transcript: Transcript | None = None
+    _indexed: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, task: AgentTask) -> Run:
+        return cls(task=task, delta=[UserMessage(text=task.input)])
+
+    @classmethod
+    def carried(cls, given: Carried) -> Run:
+        """The run that ``given`` was carried from, going on."""
+        progress = given.progress
+        return cls(
+            task=given.task,
+            _spec=progress.spec,
+            limits=progress.limits,
+            step=progress.step,
+            calls=progress.calls,
+            messages=progress.messages,
+            last_reply=progress.last_reply,
+            delta=list(progress.delta),
+            tool_calls=progress.tool_calls,
+            refused_calls=progress.refused_calls,
+            clock=WorkClock(before=progress.worked),
+            by_model=dict(progress.by_model),
+            by_tool=dict(progress.by_tool),
+            routing=list(progress.routing),
+            paused=progress.paused,
+            ignored_signals=progress.ignored_signals,
+        )
+
+    def carry(self, transcript: Transcript) -> Carried:
+        progress = Progress(
+            spec=self.spec,
+            limits=self.limits,
+            step=self.step,
+            calls=self.calls,
+            messages=self.messages,
+            last_reply=self.last_reply,
+            delta=(*self.delta, *self.steering),
+            tool_calls=self.tool_calls,
+            refused_calls=self.refused_calls,
+            worked=self.clock.seconds,
+            by_model=self.by_model,
+            by_tool=self.by_tool,
+            routing=tuple(self.routing),
+            paused=self.paused,
+            ignored_signals=self.ignored_signals,
+        )
+        return Carried(task=self.task, progress=progress, transcript=transcript)
+
+    # -- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def resolved(self) -> bool:
+        return self._spec is not None
+
+    @property
+    def spec(self) -> AgentSpec:
+        if self._spec is None:
+            raise RuntimeError("the agent is not resolved yet")
+        return self._spec
+
+    def resolve(self, spec: AgentSpec, limits: Limits) -> None:
+        self._spec, self.limits = spec, limits
+
+    def key(self, *parts: str) -> str:
+        """A name for one call: the same for every attempt, worker and reset, different for every other call."""
+        said = "\x00".join((workflow.info().first_execution_run_id, *parts))
+        return f"{parts[0]}-{hashlib.sha256(said.encode()).hexdigest()[:24]}"
+
+    @property
+    def usage(self) -> Usage:
+        return sum(self.by_model.values(), Usage())
+
+    @property
+    def spent(self) -> budget.Spent:
+        usage = self.usage
+        return budget.Spent(
+            usd=usage.usd,
+            tokens=usage.tokens,
+            seconds=self.clock.seconds,
+            steps=self.step,
+            tool_calls=self.tool_calls,
+        )
+
+    # -- what happens to it ---------------------------------------------------------------------------
+
+    def charge(self, model: str, usage: Usage) -> None:
+        self.by_model[model] = self.by_model.get(model, Usage()) + usage
+
+    def said(self, call: ModelCall, reply: ModelReply) -> None:
+        """A reply has joined the conversation."""
+        self.messages += len(call.delta) + 1
+        self.last_reply = reply.reply_id
+        self.delta = []
+
+    def routed(self, model: str, reason: str) -> None:
+        self.routing = [*self.routing, Routed(step=self.step, model=model, reason=reason)][-KEPT_ROUTES:]
+
+    def result(self, outcome: Outcome, output: str, source: Source, reason: str | None = None) -> AgentResult:
+        self.outcome, self.reason = outcome, reason
+        return AgentResult(
+            outcome=outcome,
+            output=output,
+            source=source,
+            reason=reason,
+            steps=self.step,
+            tool_calls=self.tool_calls,
+            usage=self.usage,
+            by_model=self.by_model,
+            by_tool=self.by_tool,
+        )
+
+    # -- how it is seen -------------------------------------------------------------------------------
+
+    def enter(self, state: State) -> None:
+        self.state = state
+        self.index()
+
+    def index(self) -> None:
+        """Bring the search attributes up to date: one event, and only for what has changed."""
+        usage = self.usage
+        now: dict[str, object] = {
+            sa.AGENT_NAME.name: self.task.agent,
+            sa.AGENT_USER.name: self.task.user_id,
+            sa.AGENT_STATE.name: self.state,
+            sa.AGENT_INPUT_HASH.name: input_hash(self.task.agent, self.task.input),
+            sa.AGENT_COST_USD.name: float(usage.usd),
+            sa.AGENT_STEPS.name: self.step,
+            sa.AGENT_TOOL_CALLS.name: self.tool_calls,
+        }
+        if self.outcome is not None:
+            now[sa.AGENT_OUTCOME.name] = self.outcome
+        if self.routing:
+            now[sa.AGENT_MODEL.name] = self.routing[-1].model
+        if changed := {name: value for name, value in now.items() if self._indexed.get(name) != value}:
+            workflow.upsert_search_attributes([sa.KEYS[name].value_set(value) for name, value in changed.items()])
+            self._indexed.update(changed)
+
+    def status(self) -> RunStatus:
+        spent, remaining = self.spent, budget.left(self.limits, self.spent)
+        return RunStatus(
+            run=workflow.info().workflow_id,
+            agent=self.task.agent,
+            user_id=self.task.user_id,
+            state=self.state,
+            outcome=self.outcome,
+            reason=self.reason or (self.paused.reason if self.paused else None),
+            step=self.step,
+            tool_calls=self.tool_calls,
+            model=self.routing[-1].model if self.routing else None,
+            complexity=self.task.complexity,
+            limits=self.limits,
+            spent={name: plain(getattr(spent, name)) for name in remaining},
+            remaining={name: None if value is None else plain(value) for name, value in remaining.items()},
+            usage=self.usage,
+            routing=tuple(self.routing),
+            ignored_signals=self.ignored_signals,
+        )
+
+
+def plain(value: Decimal | int | float) -> str:
+    """A figure as people write it: no exponent, no noise behind the millisecond."""
+    return (
+        f"{value:.3f}".rstrip("0").rstrip(".")
+        if isinstance(value, float)
+        else f"{value:f}"
+        if isinstance(value, Decimal)
+        else str(value)
+    )

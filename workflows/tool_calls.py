@@ -1,0 +1,111 @@
+"""The calls of one reply: each is checked, run side by side with the others, and told to the model in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
+
+from interlock import options, ports
+from interlock.contracts import CallPart, ModelReply, Note, ToolCall, ToolMessage, ToolResult, ToolSpec
+from interlock.policies import budget
+from interlock.policies.anomaly import too_many_calls
+from workflows.run_state import Run
+
+
+async def perform(run: Run, reply: ModelReply) -> None:
+    """Run what a reply asks for; its results are what the model is told next. Kills a run that asks too much."""
+    calls = reply.message.calls
+    why = too_many_calls(run.limits, run.tool_calls + run.refused_calls, len(calls))
+    if why is not None:
+        run.killed = run.killed or Note(reason=why, by="interlock")
+        return
+    side_by_side = asyncio.Semaphore(run.spec.max_parallel_tools)
+
+    async def one(call: CallPart) -> ToolMessage:
+        async with side_by_side:
+            return await _result(run, call, reply.problems.get(call.call_id))
+
+    run.delta += await asyncio.gather(*(one(call) for call in calls))
+
+
+async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
+    spec = run.spec.tool(call.tool)
+    if problem is not None or spec is None:
+        run.refused_calls += 1
+        return _told(call, problem or f"UnknownTool: there is no tool named {call.tool!r}.", is_error=True)
+    held_back = budget.seconds_held_back(run.limits, begun=True)
+    left = budget.seconds_left(run.limits, run.spent, held_back)
+    if left is not None and left <= 0:
+        run.refused_calls += 1
+        return _told(call, "Not run: the time budget is spent.", is_error=True)
+    run.tool_calls += 1
+    run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
+    try:
+        result = await _execute(run, spec, call, left)
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        return _told(call, _explain(spec, error), is_error=True)
+    return _told(call, result.content, is_error=result.is_error)
+
+
+async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None) -> ToolResult:
+    retry = spec.retry or run.spec.retry
+    return await workflow.execute_activity(
+        f"{ports.TOOL_PREFIX}{spec.name}",
+        ToolCall(
+            call_id=call.call_id,
+            key=run.key(call.call_id, call.tool, call.arguments),
+            tool=call.tool,
+            arguments=call.arguments,
+            agent=run.spec.name,
+            user_id=run.task.user_id,
+            step=run.step,
+            effect=spec.effect,
+            retry=retry,
+            max_result_bytes=spec.max_result_bytes,
+            metadata=run.task.metadata,
+        ),
+        result_type=ToolResult,
+        **options.tool(
+            spec,
+            retry,
+            seconds=budget.call_seconds(run.limits, left, spec.timeout),
+            left=left,
+            summary=describe(call),
+        ),
+    )
+
+
+def _explain(spec: ToolSpec, error: ActivityError) -> str:
+    """What the model is told of a call that failed. A write whose fate nobody knows says so."""
+    match error.cause:
+        case ApplicationError(type=kind, message=message):
+            return f"{kind or 'ToolFailed'}: {message}"
+        case TimeoutError() if spec.effect == "write":
+            return (
+                f"ToolOutcomeUnknown: {spec.name} did not report back in time. It may or may not have taken "
+                "effect, and it will not be run again by itself."
+            )
+        case TimeoutError():
+            return f"ToolFailed: {spec.name} did not answer in time."
+        case _:
+            return f"ToolFailed: {error.cause or error}"
+
+
+def _told(call: CallPart, content: str, *, is_error: bool) -> ToolMessage:
+    return ToolMessage(call_id=call.call_id, tool=call.tool, content=content, is_error=is_error)
+
+
+def describe(call: CallPart, most: int = 120) -> str:
+    """A call in one line, as the Web UI shows it: ``search(pattern="ERROR")``."""
+    try:
+        arguments = json.loads(call.arguments or "{}")
+        said = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
+    except (ValueError, AttributeError):
+        said = call.arguments
+    line = f"{call.tool}({said})"
+    return line if len(line) <= most else f"{line[: most - 2]}…)"
