@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -66,7 +65,6 @@ async def serving(
     transcript_bytes      the transcripts kept in memory; 0: rebuild from history at every call
     max_cached_workflows  open runs kept in memory; 0: replay from history at every task"""
     async with AsyncExitStack() as stack:
-        threads = stack.enter_context(ThreadPoolExecutor(max_workers=100, thread_name_prefix="tool"))
         known = providers or globals()["providers"]()
         registry = Registry(agents, known)
         model = ModelActivity(known, Transcripts(client, transcript_bytes))
@@ -80,7 +78,7 @@ async def serving(
             activities=[
                 registry.resolve_agent,
                 model.model,
-                *(tool_activity(tool, threads) for tool in registry.tools),
+                *(tool_activity(tool) for tool in registry.tools),
             ],
             workflow_runner=SandboxedWorkflowRunner(restrictions=strict),
             max_cached_workflows=max_cached_workflows,

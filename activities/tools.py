@@ -6,9 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +14,7 @@ from temporalio import activity
 
 from activities.faults import application_error
 from activities.heartbeat import heartbeating
+from activities.threads import in_thread
 from interlock import options, ports
 from interlock.agents import Tool, ToolContext
 from interlock.contracts import ToolCall, ToolResult
@@ -24,7 +23,7 @@ from interlock.errors import Failure, ToolError
 log = structlog.get_logger("interlock.tools")
 
 
-def tool_activity(tool: Tool, threads: Executor) -> Callable[..., Any]:
+def tool_activity(tool: Tool) -> Callable[..., Any]:
     """The activity that runs ``tool``."""
 
     @activity.defn(name=f"{ports.TOOL_PREFIX}{tool.name}")
@@ -42,7 +41,7 @@ def tool_activity(tool: Tool, threads: Executor) -> Callable[..., Any]:
             arguments[tool.context_parameter] = context
         try:
             async with heartbeating(), asyncio.timeout(_patience()):
-                content = tool.render(await _invoke(tool, arguments, context, threads))
+                content = tool.render(await _invoke(tool, arguments))
         except asyncio.CancelledError:
             context.cancelled.set()
             raise
@@ -56,11 +55,10 @@ def tool_activity(tool: Tool, threads: Executor) -> Callable[..., Any]:
     return run
 
 
-async def _invoke(tool: Tool, arguments: dict[str, Any], context: ToolContext, threads: Executor) -> Any:
+async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
     if tool.is_async:
         return await tool.function(**arguments)
-    # A thread cannot be stopped. On cancellation its result is dropped, and `context.cancelled` tells it so.
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(tool.function, **arguments))
+    return await in_thread(tool.function, **arguments)
 
 
 def _failure(tool: Tool, call: ToolCall, error: Exception, seconds: float) -> Failure:

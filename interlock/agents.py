@@ -64,7 +64,7 @@ class Tool:
         name: str | None = None,
     ) -> None:
         self.function = function
-        self.name = name or getattr(function, "__name__", "")
+        self.name = name or str(getattr(function, "__name__", ""))
         self.effect: Effect = effect
         self.timeout = timeout
         self.retry = retry
@@ -226,15 +226,15 @@ class Agent:
     instructions: str
     models: Models | str
     tools: Sequence[Tool] = ()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Price] = field(default_factory=dict)
-    retry: Retry = Retry()
+    retry: Retry = field(default_factory=Retry)
     plan: bool = False
     max_parallel_tools: int = 8
     max_output_tokens: int = 8192
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(self.name):
             raise ValueError(f"agent name {self.name!r}: use 1 to 64 of A-Z a-z 0-9 _ -")
         for model in self.chosen.all():
             if not _MODEL.fullmatch(model):

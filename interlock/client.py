@@ -146,7 +146,7 @@ class Run:
         except TimeoutError as error:
             raise NoWorker(_no_worker(self.id)) from error
         except WorkflowUpdateFailedError as error:
-            raise BadRequest(str(error.cause or error)) from error
+            raise BadRequest(str(error.cause)) from error
         except WorkflowQueryFailedError as error:
             raise BadRequest(f"run {self.id}: {error}") from error
         except RPCError as error:
@@ -244,7 +244,7 @@ def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:
         case CancelledError():
             return AgentResult(outcome="cancelled", output="", source="notice", reason="cancelled")
         case cause:
-            raise RunFailed(f"run {id}: {cause or error}") from error
+            raise RunFailed(f"run {id}: {cause}") from error
 
 
 def _explain(error: RPCError, id: str) -> Exception:

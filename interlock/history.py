@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 @dataclass
 class ActivityEvent:
-    """An activity of a run, as far as its history tells. ``type`` is its name; ``result`` is decoded lazily."""
+    """An activity of a run, as far as its history tells. ``result`` is decoded when it is asked for."""
 
     id: str
-    type: str
+    name: str
     summary: str
     scheduled: datetime
     input: Payloads
@@ -44,13 +44,14 @@ class ActivityEvent:
 
     async def outcome(self, converter: DataConverter, kind: type[T]) -> T:
         if self.result is None:
-            raise ValueError(f"activity {self.id} ({self.type}) has no result")
+            raise ValueError(f"activity {self.id} ({self.name}) has no result")
         return await decode(converter, self.result, kind)
 
 
 async def decode(converter: DataConverter, payloads: Payloads, kind: type[T]) -> T:
+    value: T
     [value] = await converter.decode(payloads.payloads, [kind])
-    return value  # type: ignore[no-any-return]  # the converter's signature is untyped; the hint decides
+    return value
 
 
 class Activities:
@@ -92,7 +93,7 @@ class Activities:
             summary = await decode(converter, Payloads(payloads=[event.user_metadata.summary]), str)
         found = ActivityEvent(
             id=attributes.activity_id,
-            type=attributes.activity_type.name,
+            name=attributes.activity_type.name,
             summary=summary,
             scheduled=event.event_time.ToDatetime().astimezone(),
             input=attributes.input,
@@ -128,9 +129,9 @@ async def events_of(handle: WorkflowHandle[Any, Any], converter: DataConverter) 
         found = await activities.read(event, converter)
         if found is None or found.result is None:
             continue
-        if found.type == "resolve_agent":
+        if found.name == "resolve_agent":
             yield Resolved(await found.outcome(converter, AgentSpec))
-        elif found.type == "model":
+        elif found.name == "model":
             yield Replied(await found.call(converter, ModelCall), await found.outcome(converter, ModelReply))
 
 
@@ -141,7 +142,7 @@ async def started_with(event: HistoryEvent, converter: DataConverter) -> AgentTa
         return None
     try:
         given: AgentTask | Carried = await decode(converter, payloads, Carried | AgentTask)  # type: ignore[arg-type]
-    except Exception:  # whatever a client sent that no converter reads: the run itself says so, as InvalidTask
+    except (ValueError, KeyError, RuntimeError):  # what no converter reads: the run itself says so, as InvalidTask
         return None
     return given
 

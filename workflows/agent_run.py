@@ -85,11 +85,14 @@ class AgentRun:
             result = self._close(run.result("killed", "", "notice", f"{note.reason or 'killed'} (by {note.by})"))
             raise ApplicationError(f"killed: {result.reason}", result, type="RunKilled", non_retryable=True)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        match work.result():
-            case Carried() as carried:
-                workflow.continue_as_new(carried)
-            case result:
-                return self._close(result)
+        try:
+            done = work.result()
+        except ApplicationError:
+            run.enter("closed")
+            raise
+        if isinstance(done, Carried):
+            workflow.continue_as_new(done)
+        return self._close(done)
 
     async def _work(self) -> AgentResult | Carried:
         run = self._run
@@ -103,7 +106,7 @@ class AgentRun:
                 if run.transcript is not None:
                     return run.carry(run.transcript)
                 if (reason := budget.spent_up(run.limits, run.spent)) is not None:
-                    return await model_turn.step_down(run, reason)
+                    return await model_turn.step_down(run, reason, ask=True)
                 run.step += 1
                 reply = await model_turn.take(run)
                 run.index()
@@ -113,7 +116,7 @@ class AgentRun:
                     cut = "the answer was cut off by its length" if reply.finish == "length" else None
                     return run.result("degraded" if cut else "completed", reply.message.text, "model", cut)
         except model_turn.TurnFailed as failure:
-            return await model_turn.step_down(run, failure.reason)
+            return await model_turn.step_down(run, failure.reason, ask=failure.limit)
 
     async def _resolve(self) -> None:
         run = self._run
@@ -136,7 +139,8 @@ class AgentRun:
         run = self._run
         await self._unpaused()
         run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
-        await model_turn.take(run, "plan", tools=False)
+        reply = await model_turn.take(run, "plan", tools=False)
+        tool_calls.refuse(run, reply, "Not run: this was the time to plan.")
         run.delta.append(UserMessage(text=model_turn.CARRY_OUT_PROMPT))
 
     async def _unpaused(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
 from interlock.contracts import AgentResult, Grant, ModelCall, ModelReply, Purpose, Tier, UserMessage
@@ -22,10 +23,11 @@ CARRY_OUT_PROMPT = "Now carry out the plan."
 
 @dataclass
 class TurnFailed(Exception):
-    """No model gave a usable reply. ``reason`` in words; ``out_of``: the limit that was in the way, if one was."""
+    """No model gave a usable reply. ``reason`` in words; ``limit``: it was a limit that was in the way, so a last
+    answer from what was held back may still be had."""
 
     reason: str
-    out_of: str | None = None
+    limit: bool = False
 
 
 async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> ModelReply:
@@ -83,7 +85,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     held_back = budget.seconds_held_back(run.limits, begun=run.messages > 0) if call.purpose != "final" else 0.0
     left = budget.seconds_left(run.limits, run.spent, held_back)
     if left is not None and left <= 0:
-        raise TurnFailed(f"the time budget of {run.limits.seconds:g} s is spent", out_of="seconds")
+        raise TurnFailed(f"the time budget of {run.limits.seconds:g} s is spent", limit=True)
     return await workflow.execute_activity_method(
         ports.Models.model,
         call,
@@ -91,34 +93,38 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
             call,
             seconds=budget.call_seconds(run.limits, left),
             left=left,
-            summary=f"{call.model.partition(':')[2]} · {_what(call)} · {budget.spent_of(run.usage.usd, run.limits.usd)}",
+            summary=_summary(run, call),
         ),
     )
 
 
-def _what(call: ModelCall) -> str:
-    return f"step {call.step}" if call.purpose == "step" else call.purpose.replace("final", "final answer")
+def _summary(run: Run, call: ModelCall) -> str:
+    """``claude-sonnet-4-5 · step 3 · $0.0144 of $0.5``: what was spent before the call, as that is all one can know."""
+    what = {"step": f"step {call.step}", "final": "final answer"}.get(call.purpose, call.purpose)
+    return f"{call.model.partition(':')[2]} · {what} · {budget.spent_of(run.usage.usd, run.limits.usd)}"
 
 
 def _explain(run: Run, error: ActivityError) -> str:
     """Why a call failed, in words, when another model may be asked instead. Raises when none may."""
     cause = error.cause
-    if is_cancelled_exception(error) or isinstance(cause, CancelledError):
+    if is_cancelled_exception(error):
         raise error
     match cause:
         case ApplicationError(type=kind, message=message):
             if action_for(kind) == "give_up":
-                raise TurnFailed(f"{kind}: {message}", out_of="usd" if kind == "BudgetExceeded" else None)
+                raise TurnFailed(f"{kind}: {message}", limit=kind == "BudgetExceeded")
             return f"{kind}: {message}"
-        case TimeoutError():
+        case TimedOut():
             return "ModelTimeout: no worker reported an answer in time"
         case _:
             return str(cause or error)
 
 
-async def step_down(run: Run, reason: str) -> AgentResult:
-    """The ladder, for a run that cannot go on: one final answer without tools, else a notice."""
-    if run.messages > 0:
+async def step_down(run: Run, reason: str, *, ask: bool) -> AgentResult:
+    """The ladder, for a run that cannot go on: one final answer without tools, else a notice.
+
+    ``ask``: a model may still be asked; it is not, when it is the models that failed."""
+    if ask and run.messages > 0:
         run.delta.append(UserMessage(text=FINAL_ANSWER_PROMPT.format(reason=reason)))
         try:
             reply = await take(run, "final", tools=False)

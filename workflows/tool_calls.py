@@ -6,7 +6,8 @@ import asyncio
 import json
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
 from interlock.contracts import CallPart, ModelReply, Note, ToolCall, ToolMessage, ToolResult, ToolSpec
@@ -29,6 +30,12 @@ async def perform(run: Run, reply: ModelReply) -> None:
             return await _result(run, call, reply.problems.get(call.call_id))
 
     run.delta += await asyncio.gather(*(one(call) for call in calls))
+
+
+def refuse(run: Run, reply: ModelReply, why: str) -> None:
+    """Answer the calls of a reply that are not run at all: a conversation with an unanswered call is refused."""
+    run.refused_calls += len(reply.message.calls)
+    run.delta += [_told(call, why, is_error=True) for call in reply.message.calls]
 
 
 async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
@@ -54,7 +61,7 @@ async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
 
 async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None) -> ToolResult:
     retry = spec.retry or run.spec.retry
-    return await workflow.execute_activity(
+    result: ToolResult = await workflow.execute_activity(
         f"{ports.TOOL_PREFIX}{spec.name}",
         ToolCall(
             call_id=call.call_id,
@@ -78,6 +85,7 @@ async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None)
             summary=describe(call),
         ),
     )
+    return result
 
 
 def _explain(spec: ToolSpec, error: ActivityError) -> str:
@@ -85,12 +93,12 @@ def _explain(spec: ToolSpec, error: ActivityError) -> str:
     match error.cause:
         case ApplicationError(type=kind, message=message):
             return f"{kind or 'ToolFailed'}: {message}"
-        case TimeoutError() if spec.effect == "write":
+        case TimedOut() if spec.effect == "write":
             return (
                 f"ToolOutcomeUnknown: {spec.name} did not report back in time. It may or may not have taken "
                 "effect, and it will not be run again by itself."
             )
-        case TimeoutError():
+        case TimedOut():
             return f"ToolFailed: {spec.name} did not answer in time."
         case _:
             return f"ToolFailed: {error.cause or error}"
