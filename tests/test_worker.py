@@ -1,0 +1,82 @@
+"""``worker.py`` refuses what it cannot serve: one line, exit code 2, nothing started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest, RemoveSearchAttributesRequest
+from temporalio.client import Client
+
+from interlock.registration import register_search_attributes
+from interlock.search_attributes import SEARCH_ATTRIBUTES
+from interlock.testing import temporal_server
+from tests.conftest import source_root
+
+GOOD = '''
+from interlock import Agent, tool
+from interlock.testing import ScriptedModel, say
+m = ScriptedModel("m", [say("hi")])
+@tool
+def look() -> str:
+    """Look."""
+    return ""
+one = Agent(name="one", instructions="", models=m.model, tools=[look])
+'''
+
+
+@pytest.mark.parametrize(
+    ("source", "reference", "said"),
+    [
+        ("", "bad", "bad has no Agent at module level"),
+        (GOOD, "bad:two", "bad has no Agent 'two'; it has: one"),
+        (GOOD, "nosuch", "there is no module 'nosuch'"),
+        (GOOD, "no.such.module", "there is no module 'no.such.module'"),
+        ("import nosuch", "bad", "bad imports 'nosuch', which is not installed"),
+        ("1 / 0", "bad", "ZeroDivisionError"),
+        (GOOD + 'two = Agent(name="one", instructions="", models=m.model)', "bad", "two agents are named 'one'"),
+        (
+            GOOD + '@tool(name="look")\ndef see() -> str:\n    "See."\n    return ""\n'
+            'two = Agent(name="two", instructions="", models=m.model, tools=[see])',
+            "bad",
+            "two tools are named 'look': bad.look and bad.see",
+        ),
+        (GOOD + 'two = Agent(name="two", instructions="", models="gpt-5")', "bad", "'gpt-5' is not provider:model"),
+        (GOOD + 'two = Agent(name="two", instructions="", models="nosuch:gpt-5")', "bad", "nosuch:gpt-5"),
+        (GOOD + 'two = Agent(name="two", instructions="", models="scripted:x")', "bad", "known: scripted:m"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, source: str, reference: str, said: str) -> None:
+    (tmp_path / "bad.py").write_text(source)
+    command = [sys.executable, str(source_root() / "worker.py"), "--agents", reference]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert said in lines[0]
+
+
+def test_no_server_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text(GOOD)
+    command = [sys.executable, str(source_root() / "worker.py"), "--agents", "good"]
+    environment = {"TEMPORAL_ADDRESS": "127.0.0.1:1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    assert done.returncode == 2
+    assert "no Temporal server answers at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_search_attributes_are_registered_where_they_are_missing(tmp_path: Path) -> None:
+    async with temporal_server() as environment:
+        client: Client = environment.client
+        await client.operator_service.remove_search_attributes(
+            RemoveSearchAttributesRequest(namespace="default", search_attributes=["AgentCostUsd", "AgentSteps"])
+        )
+        assert sorted(await register_search_attributes(client)) == ["AgentCostUsd", "AgentSteps"]
+        assert await register_search_attributes(client) == []
+        listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace="default"))
+        assert set(SEARCH_ATTRIBUTES) <= set(listed.custom_attributes)
