@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
 from interlock.contracts import AgentSpec, Effect, Limits, Models, Price, Retry, ToolSpec, explain
@@ -71,10 +72,11 @@ class Tool:
         self.max_result_bytes = max_result_bytes
         self.is_async = inspect.iscoroutinefunction(function)
         self._check()
-        signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
+        signature, hints = inspect.signature(function), _hints(self.name, function)
         self.context_parameter = next((p for p in signature.parameters if _is_context(hints.get(p))), None)
         self.arguments = _arguments_model(self.name, signature, hints, skip=self.context_parameter)
-        self.result: TypeAdapter[Any] = TypeAdapter(hints.get("return", Any))
+        self.parameters = _schema(self.name, self.arguments)
+        self.result = _result_type(self.name, hints.get("return", Any))
         self.description = inspect.cleandoc(function.__doc__ or "")
         functools.update_wrapper(self, function)
 
@@ -102,7 +104,7 @@ class Tool:
         return ToolSpec(
             name=self.name,
             description=self.description,
-            parameters=_schema(self.arguments),
+            parameters=self.parameters,
             effect=self.effect,
             timeout=self.timeout,
             retry=self.retry,
@@ -127,7 +129,25 @@ class Tool:
         """A result as the model is shown it: text as it is, anything else as JSON of the declared type."""
         if isinstance(value, str):
             return value
-        return self.result.dump_json(value, by_alias=True).decode()
+        return self.result.dump_json(value, by_alias=True, warnings="none").decode()
+
+
+def _hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, SyntaxError, AttributeError) as error:
+        raise TypeError(f"tool {name}: an annotation of its signature cannot be read: {error}") from error
+
+
+def _result_type(name: str, hint: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint)
+    except PydanticUserError as error:
+        raise TypeError(f"tool {name}: what it returns, {hint!r}, cannot be made JSON: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _is_context(hint: Any) -> bool:
@@ -147,6 +167,7 @@ def _arguments_model(
             raise TypeError(
                 f"tool {name}: annotate parameter {parameter.name!r} with a type; the schema is made from it"
             )
+        _check_parameter(name, parameter.name, hints[parameter.name])
         default = ... if parameter.default is parameter.empty else parameter.default
         # An underscore or a name such as "schema" would clash with BaseModel: the field goes by a safe name.
         info = Field(default, alias=parameter.name, description=_description(hints[parameter.name]))
@@ -155,6 +176,15 @@ def _arguments_model(
         return create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
     except Exception as error:
         raise TypeError(f"tool {name}: its signature cannot be made a schema: {error}") from error
+
+
+def _check_parameter(name: str, parameter: str, hint: Any) -> None:
+    try:
+        TypeAdapter(hint).json_schema()
+    except PydanticUserError as error:
+        raise TypeError(
+            f"tool {name}: parameter {parameter!r} cannot be put in a schema: {_first_line(error)}"
+        ) from error
 
 
 def _description(hint: Any) -> str | None:
@@ -170,8 +200,11 @@ def _description(hint: Any) -> str | None:
     return None
 
 
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(by_alias=True)
+def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    try:
+        schema = model.model_json_schema(by_alias=True)
+    except PydanticUserError as error:
+        raise TypeError(f"tool {name}: its signature cannot be made a schema: {_first_line(error)}") from error
     schema.pop("title", None)
     for entry in schema.get("properties", {}).values():
         entry.pop("title", None)

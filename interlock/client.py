@@ -219,7 +219,7 @@ class Interlock:
     async def follow(self, id: str) -> AsyncIterator[HistoryEvent]:
         """A run's events as they happen, across continue-as-new, to its end. A long poll on the history: it needs
         no worker, costs the run nothing, and any number of readers may do it."""
-        following: str | None = (await self._describe(id)).run_id
+        following: str | None = (await self.describe(id)).run_id
         while following is not None:
             handle = self.client.get_workflow_handle(id, run_id=following)
             following = None
@@ -228,7 +228,8 @@ class Interlock:
                     following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
                 yield event
 
-    async def _describe(self, id: str) -> WorkflowExecution:
+    async def describe(self, id: str) -> WorkflowExecution:
+        """What the server knows of a run: times, status, search attributes. Needs no worker."""
         try:
             return await self.client.get_workflow_handle(id).describe(rpc_timeout=PATIENCE)
         except RPCError as error:
@@ -249,6 +250,8 @@ def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:
 
 def _explain(error: RPCError, id: str) -> Exception:
     match error.status:
+        case RPCStatusCode.NOT_FOUND if error.message.startswith("Namespace "):
+            return BadRequest(f"{error.message.rstrip('.')}; set TEMPORAL_NAMESPACE")
         case RPCStatusCode.NOT_FOUND if "completed" in error.message:
             return BadRequest(f"run {id} has already ended")
         case RPCStatusCode.NOT_FOUND:

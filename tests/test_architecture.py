@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import source_root
 
-PURE = ("interlock/contracts.py", "interlock/transcript.py", "interlock/errors.py", "interlock/policies/")
+PURE = ("interlock/contracts/", "interlock/transcript.py", "interlock/errors.py", "interlock/policies/")
 IMPURE_MODULES = {
     "aiohttp", "asyncio", "concurrent", "httpx", "logging", "multiprocessing", "os", "pathlib", "random", "requests",
     "secrets", "shutil", "signal", "socket", "sqlite3", "structlog", "subprocess", "sys", "tempfile", "temporalio",
@@ -24,7 +24,7 @@ BUILTINS = {"open", "input", "print", "exec", "eval"}
 # room -> what it may import besides the standard library and other packages
 MAY_IMPORT = {
     "interlock/policies/": {"interlock.contracts", "interlock.errors", "interlock.policies"},
-    "interlock/contracts.py": set[str](),
+    "interlock/contracts/": {"interlock.contracts"},
     "interlock/errors.py": set[str](),
     "interlock/transcript.py": {"interlock.contracts"},
     "interlock/ports.py": {"interlock.contracts"},
@@ -125,7 +125,7 @@ def test_every_file_keeps_the_rules_of_its_room(path: Path) -> None:
         ("interlock/policies/bad.py", "from interlock.client import connect"),
         ("interlock/policies/bad.py", "seen: list[str] = []"),
         ("interlock/transcript.py", "import os"),
-        ("interlock/contracts.py", "from interlock.agents import Agent"),
+        ("interlock/contracts/bad.py", "from interlock.agents import Agent"),
         ("interlock/client.py", "from workflows.agent_run import AgentRun"),
         ("interlock/cli.py", "import activities.model"),
         ("workflows/bad.py", "from activities.model import ModelActivity"),

@@ -1,0 +1,71 @@
+"""What every type on the wire is made of, and how what comes from outside is read."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+Complexity: TypeAlias = Literal["simple", "medium", "complex", "auto"]
+Tier: TypeAlias = Literal["simple", "medium", "complex"]
+Outcome: TypeAlias = Literal["completed", "degraded", "unavailable", "killed", "cancelled"]
+Source: TypeAlias = Literal["model", "final_answer", "cache", "notice"]
+Effect: TypeAlias = Literal["read", "idempotent", "write"]
+State: TypeAlias = Literal["starting", "running", "paused", "waiting_approval", "waiting_breaker", "closed"]
+Purpose: TypeAlias = Literal["step", "plan", "classify", "final"]
+Finish: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter", "other"]
+LimitName: TypeAlias = Literal["usd", "tokens", "seconds", "step_seconds", "steps", "tool_calls"]
+
+Money: TypeAlias = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Count: TypeAlias = Annotated[int, Field(ge=0, strict=True)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Who: TypeAlias = Annotated[str, StringConstraints(max_length=200)]
+
+Json: TypeAlias = Any  # any JSON value; pydantic's JsonValue costs a recursive validation of every tool result
+
+
+class Wire(BaseModel):
+    """Base of what Interlock sends to itself: frozen; unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Asked(BaseModel):
+    """Base of what is asked from outside: frozen; unknown fields are refused by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(model: type[M], value: object) -> M:
+    """``value`` as ``model``. Raises ``ValueError`` with one line that names every field that is wrong."""
+    try:
+        if isinstance(value, model):
+            return value
+        return model.model_validate_json(json.dumps(value)) if isinstance(value, dict) else model.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(explain(error, model)) from None
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"{model.__name__}: {error}") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """A validation error as one line: each field, what is wrong with it, and the fields there are."""
+    lines: list[str] = []
+    unknown = False
+    for item in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in item["loc"]) or "the object"
+        unknown = unknown or item["type"] == "extra_forbidden"
+        said = "unknown field" if item["type"] == "extra_forbidden" else item["msg"]
+        value = repr(item["input"])
+        shown = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {value[:60]})"
+        lines.append(f"{field}: {said}{shown}")
+    if unknown:
+        known = (info.alias or name for name, info in model.model_fields.items())
+        lines.append(f"known fields: {', '.join(known) or 'none'}")
+    return "; ".join(lines)

@@ -1,0 +1,121 @@
+"""Inputs and outputs of activities, and the state that continue-as-new carries."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from interlock.contracts.agent import AgentSpec, Price, Retry
+from interlock.contracts.base import Effect, Finish, Purpose, Wire
+from interlock.contracts.conversation import AssistantMessage, Message, Transcript
+from interlock.contracts.task import AgentTask, Limits, Note, Routed, Usage
+
+
+class Grant(Wire):
+    """What one model call may use at most; what was not granted cannot be spent."""
+
+    max_tokens: int
+    attempts: int
+
+
+class Attempt(Wire):
+    """One try at a model call. ``unknown``: it may have been billed, nobody can tell."""
+
+    number: int
+    fate: Literal["unknown", "unbilled", "billed"]
+    worker: str = ""
+    error: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class ModelCall(Wire):
+    """Input of ``model``: never the conversation, only where it stands and what is new.
+
+    ``base`` messages came before ``delta``, and the last of them is the reply ``after``. ``key`` names the
+    call for good, across attempts, workers and resets. ``carry``: return the whole transcript with the
+    reply, because the run is about to continue as new."""
+
+    key: str
+    step: int
+    model: str
+    purpose: Purpose = "step"
+    base: int
+    after: str = ""
+    delta: tuple[Message, ...]
+    tools: bool = True
+    grant: Grant
+    price: Price | None = None
+    retry: Retry = Retry()
+    carry: bool = False
+
+
+class ModelReply(Wire):
+    """Output of ``model``. ``problems`` are the calls that must not run: call id -> what to tell the model."""
+
+    reply_id: str
+    message: AssistantMessage
+    finish: Finish
+    model: str
+    response_model: str | None = None
+    problems: dict[str, str] = Field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage = Usage()
+    seconds: float = 0.0
+    transcript: Transcript | None = None
+
+
+class ToolCall(Wire):
+    """Input of ``tool.<name>``. ``key`` is the idempotency key: one for each call, whatever happens to it."""
+
+    call_id: str
+    key: str
+    tool: str
+    arguments: str
+    agent: str
+    user_id: str
+    step: int
+    effect: Effect = "write"
+    retry: Retry = Retry()
+    max_result_bytes: int = 65_536
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class ToolResult(Wire):
+    """Output of ``tool.<name>``."""
+
+    content: str
+    is_error: bool = False
+    seconds: float = 0.0
+
+
+class Progress(Wire):
+    """A run's whole state but its conversation: what continue-as-new carries."""
+
+    spec: AgentSpec
+    limits: Limits
+    step: int = 0
+    calls: int = 0
+    messages: int = 0
+    last_reply: str = ""
+    delta: tuple[Message, ...] = ()
+    tool_calls: int = 0
+    refused_calls: int = 0
+    worked: float = 0.0
+    by_model: dict[str, Usage] = Field(default_factory=dict)
+    by_tool: dict[str, int] = Field(default_factory=dict)
+    routing: tuple[Routed, ...] = ()
+    paused: Note | None = None
+    ignored_signals: int = 0
+
+
+class Carried(Wire):
+    """Input of a run that continues as new, in place of its task."""
+
+    kind: Literal["interlock.carried"] = "interlock.carried"
+    task: AgentTask
+    progress: Progress
+    transcript: Transcript

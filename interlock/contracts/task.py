@@ -1,0 +1,152 @@
+"""What a run is asked and what it answers, what people send to it, and what it says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from interlock.contracts.base import Asked, Complexity, Count, Money, Outcome, Seconds, Source, State, Who, Wire
+
+
+class Limits(Asked):
+    """Upper bounds of one run. ``None``: not limited here.
+
+    usd           dollars, all model calls together; hard
+    tokens        input and output tokens, all model calls together; hard
+    seconds       working time of the run; waiting for people does not count
+    step_seconds  one attempt of one call, a model's or a tool's
+    steps         turns with the model; a final answer without tools comes on top
+    tool_calls    calls of tools, all tools together
+    """
+
+    usd: Money | None = None
+    tokens: Count | None = None
+    seconds: Seconds | None = None
+    step_seconds: Seconds | None = None
+    steps: Annotated[int, Field(ge=1, strict=True)] | None = None
+    tool_calls: Count | None = None
+
+
+class AgentTask(Asked):
+    """What a client starts an ``AgentRun`` with."""
+
+    agent: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    input: Annotated[str, StringConstraints(min_length=1)]
+    user_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "anonymous"
+    complexity: Complexity = "medium"
+    limits: Limits | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class Usage(Wire):
+    """What was used and charged. ``usd_unsettled`` is the part of ``usd`` charged at its bound, because
+    the fate of an attempt is unknown; it can only be too high."""
+
+    calls: int = 0
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    usd: Decimal = Decimal(0)
+    usd_unsettled: Decimal = Decimal(0)
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class AgentResult(Wire):
+    """How a run ended. ``reason`` says why, in words, whenever ``outcome`` is not ``completed``."""
+
+    outcome: Outcome
+    output: str
+    source: Source
+    as_of: AwareDatetime | None = None
+    reason: str | None = None
+    steps: int = 0
+    tool_calls: int = 0
+    usage: Usage = Usage()
+    by_model: dict[str, Usage] = Field(default_factory=dict)
+    by_tool: dict[str, int] = Field(default_factory=dict)
+
+
+class Note(Asked):
+    """Payload of ``kill``, ``pause`` and ``resume``."""
+
+    reason: Annotated[str, StringConstraints(max_length=2000)] = ""
+    by: Who = "unknown"
+
+
+class Steer(Asked):
+    """Payload of ``steer``: a message to the model before its next turn."""
+
+    message: Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
+    by: Who = "unknown"
+
+
+class Decision(Asked):
+    """Payload of ``decide``: a person's answer to a call that waits for approval."""
+
+    call_id: str
+    approve: bool
+    reason: Annotated[str, StringConstraints(max_length=2000)] = ""
+    by: Who = "unknown"
+
+
+class Extension(Asked):
+    """Payload of ``extend``: limits to raise."""
+
+    limits: Limits
+    by: Who = "unknown"
+
+
+class PendingApproval(Wire):
+    """A call that waits for a person."""
+
+    call_id: str
+    tool: str
+    arguments: str
+    since: AwareDatetime
+    expires: AwareDatetime | None = None
+
+
+class Routed(Wire):
+    """Which model took a step, and why."""
+
+    step: int
+    model: str
+    reason: str
+
+
+class RunStatus(Wire):
+    """Answer of the ``status`` query."""
+
+    run: str
+    agent: str
+    user_id: str
+    state: State
+    outcome: Outcome | None = None
+    reason: str | None = None
+    step: int = 0
+    tool_calls: int = 0
+    model: str | None = None
+    complexity: Complexity = "medium"
+    limits: Limits = Limits()
+    spent: dict[str, str] = Field(default_factory=dict)
+    remaining: dict[str, str | None] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    routing: tuple[Routed, ...] = ()
+    pending_approvals: tuple[PendingApproval, ...] = ()
+    breakers: tuple[str, ...] = ()
+    ignored_signals: int = 0
+
+
+def input_hash(agent: str, text: str) -> str:
+    """Names an agent's input, for ``AgentInputHash``: the same question to the same agent, the same hash."""
+    return hashlib.sha256(f"{agent}\x00{text}".encode()).hexdigest()[:32]
