@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from interlock.contracts.base import Asked, Count, Effect, Json, Money, Wire
+from interlock.contracts.base import Asked, Count, Effect, Json, Money, Rung, Window, Wire
 from interlock.contracts.task import Limits
 
 
@@ -42,6 +43,24 @@ class Price(Rates):
     """What a model costs, with other rates for long contexts where its provider has them."""
 
     long_context: tuple[LongContext, ...] = ()
+
+
+class Account(Asked):
+    """A budget shared by many runs: ``user:{user_id}``, ``agent:{agent}`` or ``fleet``, or any name of one's own
+    in which ``{user_id}`` and ``{agent}`` stand for the run's. ``window`` (UTC) is when it starts anew."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    usd: Money
+    window: Window = "day"
+
+    def __init__(self, name: str, **fields: object) -> None:
+        super().__init__(**{"name": name, **fields})
+
+    def of(self, user_id: str, agent: str) -> Self:
+        """The account of one run."""
+        stands_for = {"{user_id}": user_id, "{agent}": agent}
+        name = re.sub(r"\{user_id\}|\{agent\}", lambda found: stands_for[found[0]], self.name)
+        return self.model_copy(update={"name": name})
 
 
 class Models(Asked):
@@ -86,6 +105,12 @@ class AgentSpec(Wire):
     plan: bool = False
     max_parallel_tools: int = 8
     max_output_tokens: int = 8192
+    accounts: tuple[Account, ...] = ()
+    ladder: tuple[Rung, ...] = ("final_answer", "cache", "notice")
+    on_budget: Literal["degrade", "pause"] = "degrade"
+    cache_max_age: float = 86_400.0
+    cache_scope: Literal["user", "agent"] = "user"
+    schema_bytes: int = 0
 
     def tool(self, name: str) -> ToolSpec | None:
         return next((tool for tool in self.tools if tool.name == name), None)

@@ -15,6 +15,8 @@ Source: TypeAlias = Literal["model", "final_answer", "cache", "notice"]
 Effect: TypeAlias = Literal["read", "idempotent", "write"]
 State: TypeAlias = Literal["starting", "running", "paused", "waiting_approval", "waiting_breaker", "closed"]
 Purpose: TypeAlias = Literal["step", "plan", "classify", "final"]
+Window: TypeAlias = Literal["day", "month", "total"]
+Rung: TypeAlias = Literal["final_answer", "cache", "notice"]
 Finish: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter", "other"]
 LimitName: TypeAlias = Literal["usd", "tokens", "seconds", "step_seconds", "steps", "tool_calls"]
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from interlock.contracts.agent import AgentSpec, Price, Retry
-from interlock.contracts.base import Effect, Finish, Purpose, Wire
+from interlock.contracts.agent import Account, AgentSpec, Price, Retry
+from interlock.contracts.base import Effect, Finish, Purpose, Tier, Window, Wire
 from interlock.contracts.conversation import AssistantMessage, Message, Transcript
+from interlock.contracts.ledger import LeaseRequest, Settlement
 from interlock.contracts.task import AgentTask, Limits, Note, Routed, Usage
 
 
 class Grant(Wire):
-    """What one model call may use at most; what was not granted cannot be spent."""
+    """What one model call may use at most; what was not granted cannot be spent. ``input_tokens``: the bound of
+    what it sends; ``usd``: what one attempt can cost at most."""
 
     max_tokens: int
     attempts: int
+    input_tokens: int = 0
+    usd: Decimal = Decimal(0)
 
 
 class Attempt(Wire):
@@ -92,6 +97,58 @@ class ToolResult(Wire):
     seconds: float = 0.0
 
 
+class LeaseCall(Wire):
+    """Input of ``lease``: take money from a shared account for a run."""
+
+    account: str
+    request: LeaseRequest
+    limit_usd: Decimal
+    window: Window
+
+
+class SettleCall(Wire):
+    """Input of ``settle``: tell a shared account what a run spent."""
+
+    account: str
+    settlement: Settlement
+
+
+class RecallCall(Wire):
+    """Input of ``recall``: the last good answer to the same input."""
+
+    agent: str
+    input_hash: str
+    user_id: str | None
+    max_age: float
+    before: AwareDatetime
+    run: str
+
+
+class Recalled(Wire):
+    """Output of ``recall``; ``output`` is ``None`` when there is none."""
+
+    output: str | None = None
+    as_of: AwareDatetime | None = None
+    run: str | None = None
+
+
+class Alert(Wire):
+    """Input of ``alert``: something a person should look at. ``key``: alerts with one key are one alert."""
+
+    kind: Literal["cost_outlier", "anomaly_kill", "account_limit"]
+    key: str
+    text: str
+    fields: dict[str, str] = Field(default_factory=dict)
+
+
+class Leased(Wire):
+    """What a run has of one shared account."""
+
+    account: Account
+    usd: Decimal = Decimal(0)
+    requests: int = 0
+
+
 class Progress(Wire):
     """A run's whole state but its conversation: what continue-as-new carries."""
 
@@ -110,6 +167,12 @@ class Progress(Wire):
     routing: tuple[Routed, ...] = ()
     paused: Note | None = None
     ignored_signals: int = 0
+    tier: Tier | None = None
+    bytes: int = 0
+    last_model: str = ""
+    last_tokens: int = 0
+    leases: tuple[Leased, ...] = ()
+    begun: AwareDatetime | None = None
 
 
 class Carried(Wire):

@@ -1,24 +1,43 @@
-"""What a run may still do: limits, what is spent of them, and what is left.
+"""What a run may still spend: limits, grants, and what each attempt is charged.
 
-* A limit is only ever tightened by a task, and only ever raised by ``extend``.
-* ``None`` is no limit. Zero is a limit.
+    what the provider billed  <=  what Interlock charged  <=  the limit        for every run, at every moment
+
+* **Reserved, not recorded.** Before a call a grant is made: output tokens and attempts such that ``bound x
+  attempts`` stays inside every limit that remains. What was not granted cannot be spent.
+* **Every attempt is charged**: billed ones at their price, unknown ones at their bound (it can only be too much),
+  refused ones not at all. An attempt that nobody reported is an unknown one.
+* **The bound** is the price of the most input the call can have and the most output it was granted. A byte-level
+  tokenizer makes no more tokens than there are bytes; a margin covers what providers add. ``docs/budgets.md``
+  says what it cannot see.
+* A part is held back for a final answer, so that running out of money still ends in one.
+* A limit is only ever tightened by a task, and only ever raised by ``extend``. ``None`` is no limit; zero is one.
+
+Money is ``Decimal``; never a float.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from interlock.contracts import LimitName, Limits
+from interlock.contracts import Attempt, Grant, LimitName, Limits, Price, Usage
+from interlock.policies.prices import cost, most
 
-UNITS: dict[LimitName, str] = {
-    "usd": "dollars",
-    "tokens": "tokens",
-    "seconds": "seconds",
-    "step_seconds": "seconds",
-    "steps": "steps",
-    "tool_calls": "tool calls",
-}
+LEAST_OUTPUT = 16
+"""Output tokens below which a call is not worth its input."""
+
+FINAL_OUTPUT = 512
+"""Output tokens that are held back for a final answer."""
+
+MESSAGE_MARGIN = 16
+"""Tokens a provider adds around one message or tool call: roles, separators, ids."""
+
+REQUEST_MARGIN = 64
+"""Tokens a provider adds to a request."""
+
+TOOLS_MARGIN = 1024
+"""Tokens a provider adds to a request that has tools: its own instructions on how to call them."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,26 @@ class Spent:
     seconds: float = 0.0
     steps: int = 0
     tool_calls: int = 0
+
+
+@dataclass(frozen=True)
+class Room:
+    """One limit on money or tokens, and what remains of it. ``name`` says which, in words."""
+
+    name: str
+    usd: Decimal | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No grant: ``name`` is the limit that is in the way, ``reason`` says so in words."""
+
+    name: str
+    reason: str
+
+
+# -- limits -----------------------------------------------------------------------------------------------
 
 
 def tighten(agent: Limits, task: Limits | None) -> Limits:
@@ -62,13 +101,27 @@ def extend(now: Limits, raised: Limits) -> Limits:
     return now.model_copy(update=asked)
 
 
-def left(limits: Limits, spent: Spent) -> dict[str, Decimal | int | float | None]:
+def left(limits: Limits, spent: Spent) -> dict[LimitName, Decimal | int | float | None]:
     """What remains of each limit; never below zero; ``None``: not limited."""
-    remaining: dict[str, Decimal | int | float | None] = {}
-    for name in ("usd", "tokens", "seconds", "steps", "tool_calls"):
+    names: tuple[LimitName, ...] = ("usd", "tokens", "seconds", "steps", "tool_calls")
+    remaining: dict[LimitName, Decimal | int | float | None] = {}
+    for name in names:
         limit = getattr(limits, name)
         remaining[name] = None if limit is None else max(type(limit)(0), limit - getattr(spent, name))
     return remaining
+
+
+def rooms(limits: Limits, spent: Spent) -> list[Room]:
+    """What remains of a run's own limits on money and tokens."""
+    found: list[Room] = []
+    if limits.usd is not None:
+        found.append(Room(f"the budget of {dollars(limits.usd)}", usd=max(Decimal(0), limits.usd - spent.usd)))
+    if limits.tokens is not None:
+        found.append(Room(f"the budget of {limits.tokens} tokens", tokens=max(0, limits.tokens - spent.tokens)))
+    return found
+
+
+# -- time and steps -----------------------------------------------------------------------------------------
 
 
 def seconds_left(limits: Limits, spent: Spent, held_back: float = 0.0) -> float | None:
@@ -89,7 +142,7 @@ def call_seconds(limits: Limits, left: float | None, own: float | None = None) -
 
 
 def spent_up(limits: Limits, spent: Spent) -> str | None:
-    """Why no further turn may begin, in words; ``None``: it may."""
+    """Why no further turn may begin, in words; ``None``: it may, as far as time and steps go."""
     if seconds_left(limits, spent, seconds_held_back(limits, begun=spent.steps > 0)) == 0:
         return f"the time budget of {limits.seconds:g} s is spent"
     if limits.steps is not None and spent.steps >= limits.steps:
@@ -97,6 +150,122 @@ def spent_up(limits: Limits, spent: Spent) -> str | None:
     return None
 
 
+# -- grants -------------------------------------------------------------------------------------------------
+
+
+def input_bound(conversation_bytes: int, delta_bytes: int, messages: int, known: int | None, *, tools: bool) -> int:
+    """The most input tokens a call can be billed for.
+
+    conversation_bytes  of instructions, tool schemas and every message so far, the new ones not included
+    delta_bytes         of the new messages, ``messages`` of them
+    known               input and output tokens of the last reply, when the same model gave it"""
+    margin = REQUEST_MARGIN + MESSAGE_MARGIN * messages + (TOOLS_MARGIN if tools else 0)
+    by_bytes = conversation_bytes + delta_bytes + margin
+    if known is None:
+        return by_bytes
+    return min(by_bytes, known + delta_bytes + margin)
+
+
+def grant(
+    price: Price,
+    input_tokens: int,
+    rooms: Iterable[Room],
+    *,
+    wanted_output: int,
+    wanted_attempts: int,
+    held_back: Room | None = None,
+) -> Grant | Refusal:
+    """The largest grant that fits every room, or which is in the way.
+
+    Attempts are given up before output is: a second attempt may never be needed, half an answer always hurts."""
+    attempts, output = wanted_attempts, wanted_output
+    for room in rooms:
+        usd, tokens = _available(room, held_back)
+        least = _fits(price, input_tokens, LEAST_OUTPUT, usd, tokens)
+        if least < 1:
+            return Refusal(room.name, f"{room.name} is spent")
+        whole = _fits(price, input_tokens, output, usd, tokens)
+        if whole >= 1:
+            attempts = min(attempts, whole)
+        else:
+            attempts, output = 1, _most_output(price, input_tokens, output, usd, tokens)
+    return Grant(max_tokens=output, attempts=attempts, input_tokens=input_tokens, usd=most(price, input_tokens, output))
+
+
+def _available(room: Room, held_back: Room | None) -> tuple[Decimal | None, int | None]:
+    usd, tokens = room.usd, room.tokens
+    if held_back is not None:
+        usd = None if usd is None else usd - (held_back.usd or 0)
+        tokens = None if tokens is None else tokens - (held_back.tokens or 0)
+    return usd, tokens
+
+
+def _fits(price: Price, input_tokens: int, output: int, usd: Decimal | None, tokens: int | None) -> int:
+    """How many attempts of that size fit."""
+    counts = [1_000_000]
+    if usd is not None:
+        bound = most(price, input_tokens, output)
+        counts.append(int(usd // bound) if bound > 0 else 1_000_000 if usd >= 0 else 0)
+    if tokens is not None:
+        counts.append(max(0, tokens) // (input_tokens + output))
+    return min(counts)
+
+
+def _most_output(price: Price, input_tokens: int, wanted: int, usd: Decimal | None, tokens: int | None) -> int:
+    """The most output of which one attempt fits; ``LEAST_OUTPUT`` is known to. Found by halving: a price need
+    not be linear."""
+    low, high = LEAST_OUTPUT, wanted
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _fits(price, input_tokens, middle, usd, tokens) >= 1:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def hold_back(limits: Limits, price: Price, input_tokens: int, output: int) -> Room:
+    """What is kept for a final answer after a call of that size: its price, a fifth of the limit at most."""
+    needed = most(price, input_tokens + output, FINAL_OUTPUT)
+    usd = needed if limits.usd is None else min(needed, limits.usd / 5)
+    tokens = input_tokens + output + FINAL_OUTPUT
+    return Room("held back", usd=usd, tokens=tokens if limits.tokens is None else min(tokens, limits.tokens // 5))
+
+
+# -- charges ------------------------------------------------------------------------------------------------
+
+
+def charge(price: Price, grant: Grant, attempts: Sequence[Attempt], *, unreported: int = 0) -> Usage:
+    """What a call is charged. ``unreported``: attempts that may have been made and that nobody told of."""
+    billed = [attempt for attempt in attempts if attempt.fate == "billed"]
+    unknown = sum(attempt.fate == "unknown" for attempt in attempts) + unreported
+    unsettled = grant.usd * unknown
+    return Usage(
+        calls=1,
+        attempts=len(attempts) + unreported,
+        input_tokens=sum(attempt.input_tokens for attempt in billed) + unknown * grant.input_tokens,
+        output_tokens=sum(attempt.output_tokens for attempt in billed) + unknown * grant.max_tokens,
+        cached_tokens=sum(attempt.cached_tokens for attempt in billed),
+        usd=sum((cost(price, attempt) for attempt in billed), unsettled),
+        usd_unsettled=unsettled,
+    )
+
+
+def may_be_billed(attempts: Sequence[Attempt]) -> int:
+    """How many of a call's attempts have used up its grant. A refused one has not."""
+    return sum(attempt.fate != "unbilled" for attempt in attempts)
+
+
+# -- words --------------------------------------------------------------------------------------------------
+
+
+def dollars(usd: Decimal) -> str:
+    """``$0.50``; more places where they are not zero."""
+    text = f"{usd:f}"
+    whole, _, places = text.partition(".")
+    return f"${whole}.{places.rstrip('0').ljust(2, '0')}"
+
+
 def spent_of(usd: Decimal, limit: Decimal | None) -> str:
     """``$0.0144 of $0.50``."""
-    return f"${usd:.4f}" if limit is None else f"${usd:.4f} of ${limit.normalize():f}"
+    return f"${usd:.4f}" if limit is None else f"${usd:.4f} of {dollars(limit)}"

@@ -28,3 +28,11 @@ def cost(price: Price, attempt: Attempt) -> Decimal:
         + attempt.output_tokens * at.output
     )
     return dollars / MILLION
+
+
+def most(price: Price, input_tokens: int, output_tokens: int) -> Decimal:
+    """The most a request of at most these sizes can cost: the dearest rates it may reach, nothing from a cache."""
+    reachable = [price, *(tier for tier in price.long_context if input_tokens > tier.above)]
+    dearest_input = max(max(at.input, at.cached_input or at.input, at.cache_write or at.input) for at in reachable)
+    dearest_output = max(at.output for at in reachable)
+    return (input_tokens * dearest_input + output_tokens * dearest_output) / MILLION

@@ -1,0 +1,109 @@
+"""Shared accounts: what a ``BudgetLedger`` is asked, what it answers, and the state it carries for ever."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from interlock.contracts.base import Asked, Money, Outcome, Window, Wire
+
+RunName = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class LeaseRequest(Asked):
+    """Payload of ``lease``. ``usd`` is what is wanted, ``at_least`` what would still be of use.
+
+    ``key`` names the request for good: asked twice, it is granted once. ``limit_usd`` and ``window`` are what the
+    run's agent declares for the account; what an operator has set takes precedence."""
+
+    run: RunName
+    usd: Money
+    at_least: Money = Decimal(0)
+    key: str = ""
+    execution: str = ""
+    limit_usd: Money | None = None
+    window: Window | None = None
+
+
+class LeaseReply(Wire):
+    """Answer of ``lease``. Nothing granted and ``busy``: others hold the money and may bring it back."""
+
+    granted_usd: Decimal
+    remaining_usd: Decimal
+    busy: bool = False
+    window_ends: AwareDatetime | None = None
+
+
+class Settlement(Asked):
+    """Payload of ``settle``: what a run has spent so far, in all. ``closed``: it will spend no more."""
+
+    run: RunName
+    spent_usd: Money
+    unsettled_usd: Money = Decimal(0)
+    closed: bool = False
+    execution: str = ""
+
+
+class SettleReply(Wire):
+    spent_usd: Decimal
+    remaining_usd: Decimal
+
+
+class Observation(Asked):
+    """Payload of ``observe``: what a run cost."""
+
+    run: RunName
+    usd: Money
+    outcome: Outcome
+
+
+class AccountLimit(Asked):
+    """Payload of ``set_limit``."""
+
+    usd: Money
+    window: Window
+
+
+class HeldLease(Wire):
+    """Money that a run holds, and how much of it is reported spent."""
+
+    run: str
+    execution: str = ""
+    usd: Decimal
+    spent_usd: Decimal = Decimal(0)
+    unsettled_usd: Decimal = Decimal(0)
+    since: AwareDatetime
+    keys: dict[str, Decimal] = Field(default_factory=dict)
+
+
+class LedgerState(Wire):
+    """A ledger's whole state: what its start, and each continue-as-new, is given."""
+
+    account: str
+    limit: AccountLimit | None = None
+    limit_by: Literal["agent", "operator"] = "agent"
+    window_start: AwareDatetime | None = None
+    spent_usd: Decimal = Decimal(0)
+    unsettled_usd: Decimal = Decimal(0)
+    leases: dict[str, HeldLease] = Field(default_factory=dict)
+    costs: tuple[Decimal, ...] = ()
+    runs: int = 0
+    alerted: int = 0
+
+
+class LedgerStatus(Wire):
+    """Answer of a ledger's ``status`` query. ``remaining_usd`` is what can still be leased."""
+
+    account: str
+    limit_usd: Decimal | None
+    window: Window | None
+    window_ends: AwareDatetime | None
+    spent_usd: Decimal
+    unsettled_usd: Decimal
+    leased_usd: Decimal
+    remaining_usd: Decimal | None
+    leases: int
+    runs: int
+    median_usd: Decimal | None = None

@@ -1,0 +1,204 @@
+"""One shared account: leases, settlements, windows. Pure: (state, request, now) -> (state, answer).
+
+Laws, for every account at every moment, whatever crashes:
+
+1. ``spent + held <= limit`` after every grant: money that is leased counts as spent until it is settled, so
+   concurrent runs cannot race each other.
+2. A lease is released only by its run's own last settlement, or by the discovery that the run is gone; a run
+   that is gone without a word is charged its lease in full.
+3. A request asked twice is granted once; a settlement told twice counts once.
+4. A window that begins anew forgets what is settled, never what is held: it may be spent in the new one.
+5. More than a lease spent is more than a lease charged: the truth outranks the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from statistics import median
+
+from interlock.contracts import (
+    AccountLimit,
+    HeldLease,
+    LeaseReply,
+    LeaseRequest,
+    LedgerState,
+    LedgerStatus,
+    Observation,
+    Settlement,
+    SettleReply,
+    Window,
+)
+
+KEPT_COSTS = 200
+"""Costs of recent runs that statistics are made from."""
+
+ZERO = Decimal(0)
+
+
+def window_start(window: Window, now: datetime) -> datetime | None:
+    """When the window that ``now`` is in began, UTC; ``None``: it never does."""
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    match window:
+        case "day":
+            return day
+        case "month":
+            return day.replace(day=1)
+        case "total":
+            return None
+
+
+def window_end(window: Window, now: datetime) -> datetime | None:
+    start = window_start(window, now)
+    match window:
+        case "day":
+            return start and start + timedelta(days=1)
+        case "month":
+            return start and (start + timedelta(days=32)).replace(day=1)
+        case "total":
+            return None
+
+
+def roll(state: LedgerState, now: datetime) -> LedgerState:
+    """The state in the window that ``now`` is in."""
+    if state.limit is None:
+        return state
+    start = window_start(state.limit.window, now)
+    if start is None or (state.window_start is not None and start <= state.window_start):
+        return state
+    if state.window_start is None:
+        return state.model_copy(update={"window_start": start})
+    return state.model_copy(update={"window_start": start, "spent_usd": ZERO, "unsettled_usd": ZERO})
+
+
+def held(state: LedgerState) -> Decimal:
+    """Money that counts as spent until it is settled. A run that reports more than it leased holds what it reports."""
+    return sum((max(lease.usd, lease.spent_usd) for lease in state.leases.values()), ZERO)
+
+
+def remaining(state: LedgerState) -> Decimal:
+    """What can still be leased."""
+    return ZERO if state.limit is None else max(ZERO, state.limit.usd - state.spent_usd - held(state))
+
+
+def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[LedgerState, LeaseReply]:
+    """Grant what is wanted, or as much as there is if that is of use, or nothing."""
+    state = roll(_declared(state, request), now)
+    name = _name(request.run, request.execution)
+    lease = state.leases.get(name) or HeldLease(run=request.run, execution=request.execution, usd=ZERO, since=now)
+    if request.key and request.key in lease.keys:
+        return state, _reply(state, lease.keys[request.key], now)
+    available = remaining(state)
+    granted = min(request.usd, available)
+    if granted < request.at_least or granted == 0:
+        return state, _reply(state, ZERO, now, busy=_may_come_back(state, request))
+    keys = {**lease.keys, **({request.key: granted} if request.key else {})}
+    lease = lease.model_copy(update={"usd": lease.usd + granted, "keys": keys})
+    state = state.model_copy(update={"leases": {**state.leases, name: lease}})
+    return state, _reply(state, granted, now)
+
+
+def _declared(state: LedgerState, request: LeaseRequest) -> LedgerState:
+    """The limit that governs a request: an operator's, else the one that the run's agent declares."""
+    if state.limit_by == "operator" or request.limit_usd is None or request.window is None:
+        return state
+    declared = AccountLimit(usd=request.limit_usd, window=request.window)
+    if declared == state.limit:
+        return state
+    moved = state.limit is not None and declared.window != state.limit.window
+    return state.model_copy(update={"limit": declared, **({"window_start": None} if moved else {})})
+
+
+def _may_come_back(state: LedgerState, request: LeaseRequest) -> bool:
+    """Whether what is wanted could be granted if the others gave back what they have not reported spent."""
+    if state.limit is None:
+        return False
+    own = _name(request.run, request.execution)
+    others = sum(
+        (max(ZERO, lease.usd - lease.spent_usd) for name, lease in state.leases.items() if name != own),
+        ZERO,
+    )
+    return others > 0 and remaining(state) + others >= max(request.at_least, Decimal("0.000001"))
+
+
+def settle(state: LedgerState, settlement: Settlement, now: datetime) -> tuple[LedgerState, SettleReply]:
+    """Take a run's report. One from a run that holds no lease is old news: it was charged already."""
+    state = roll(state, now)
+    name = _name(settlement.run, settlement.execution)
+    lease = state.leases.get(name)
+    if lease is not None:
+        spent = max(lease.spent_usd, settlement.spent_usd)
+        unsettled = max(lease.unsettled_usd, settlement.unsettled_usd)
+        if settlement.closed:
+            state = _close(state, name, spent, unsettled)
+        else:
+            reported = lease.model_copy(update={"spent_usd": spent, "unsettled_usd": unsettled})
+            state = state.model_copy(update={"leases": {**state.leases, name: reported}})
+    return state, SettleReply(spent_usd=state.spent_usd, remaining_usd=remaining(state))
+
+
+def charge_gone(state: LedgerState, names: Iterable[str]) -> LedgerState:
+    """Charge the leases of runs that ended without settling: in full."""
+    for name in names:
+        lease = state.leases.get(name)
+        if lease is not None:
+            charged = max(lease.usd, lease.spent_usd)
+            state = _close(state, name, charged, lease.unsettled_usd + max(ZERO, charged - lease.spent_usd))
+    return state
+
+
+def _close(state: LedgerState, name: str, spent: Decimal, unsettled: Decimal) -> LedgerState:
+    return state.model_copy(
+        update={
+            "leases": {key: lease for key, lease in state.leases.items() if key != name},
+            "spent_usd": state.spent_usd + spent,
+            "unsettled_usd": state.unsettled_usd + unsettled,
+        }
+    )
+
+
+def set_limit(state: LedgerState, limit: AccountLimit, now: datetime) -> LedgerState:
+    """An operator's limit; it outranks what agents declare. A lower one takes nothing back that is leased."""
+    moved = state.limit is not None and state.limit.window != limit.window
+    changed: dict[str, object] = {"limit": limit, "limit_by": "operator"}
+    return roll(state.model_copy(update={**changed, **({"window_start": None} if moved else {})}), now)
+
+
+def observe(state: LedgerState, observation: Observation) -> LedgerState:
+    """Keep what a run cost, for the statistics of its agent."""
+    costs = (*state.costs, observation.usd)[-KEPT_COSTS:]
+    return state.model_copy(update={"costs": costs, "runs": state.runs + 1})
+
+
+def stale(state: LedgerState, now: datetime, age: timedelta) -> list[str]:
+    """Leases that are old enough to ask whether their runs are still there."""
+    return [name for name, lease in state.leases.items() if now - lease.since >= age]
+
+
+def status(state: LedgerState, now: datetime) -> LedgerStatus:
+    state = roll(state, now)
+    window = state.limit.window if state.limit else None
+    return LedgerStatus(
+        account=state.account,
+        limit_usd=state.limit.usd if state.limit else None,
+        window=window,
+        window_ends=window_end(window, now) if window else None,
+        spent_usd=state.spent_usd,
+        unsettled_usd=state.unsettled_usd,
+        leased_usd=held(state),
+        remaining_usd=remaining(state) if state.limit else None,
+        leases=len(state.leases),
+        runs=state.runs,
+        median_usd=median(state.costs) if state.costs else None,
+    )
+
+
+def _reply(state: LedgerState, granted: Decimal, now: datetime, *, busy: bool = False) -> LeaseReply:
+    ends = window_end(state.limit.window, now) if state.limit else None
+    return LeaseReply(granted_usd=granted, remaining_usd=remaining(state), busy=busy, window_ends=ends)
+
+
+def _name(run: str, execution: str) -> str:
+    """A run's name among the leases. An id may be used again after its run has ended; an execution's never is."""
+    return f"{run}/{execution}" if execution else run
