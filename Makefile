@@ -20,10 +20,10 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types tests bench lock clean
+.PHONY: help demo test lint types tests bench screenshots lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## See an agent at work; INPUT="a question" and DIR=some/directory make it yours
 	@$(BIN)/python -m examples.demo
@@ -45,6 +45,9 @@ tests: $(STAMP) ## Tests alone (pytest); ARGS="-k budget" chooses
 
 bench: $(STAMP) ## Measure; ARGS chooses what
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: $(STAMP) ## Take the pictures in docs/images again; needs Chromium
+	@$(BIN)/python -m docs.screenshots
 
 lock: $(TOOLS)/.complete ## Pin the dependencies again; ARGS=--upgrade takes the newest
 	@$(TOOLS)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

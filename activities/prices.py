@@ -24,6 +24,9 @@ _FIELDS = {
     "cache_write": "cache_write_mtok",
 }
 
+# What some models are charged for besides: no token count bounds it, so such a model needs a price of its agent's.
+_BESIDES = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
+
 
 def price_of(model: str, providers: Providers) -> Price | None:
     """Dollars per million tokens; ``None``: nobody knows."""
@@ -39,8 +42,8 @@ def _listed(model: str) -> Price | None:
         return None
     listed = info.get_prices(datetime.now(UTC))
     base = _rates(listed, 0)
-    if "input" not in base or "output" not in base:
-        return None  # priced by the image or the second: not by what a budget here can bound
+    if "input" not in base or "output" not in base or any(getattr(listed, key, None) for key in _BESIDES):
+        return None  # priced by the image, the second or the request: not by what a budget here can bound
     starts = sorted({tier.start for field in _FIELDS.values() for tier in _tiers(listed, field)})
     return Price(**base, long_context=tuple(LongContext(above=start, **_rates(listed, start + 1)) for start in starts))
 

@@ -31,7 +31,9 @@ async def in_thread(function: Callable[..., T], **arguments: Any) -> T:
         try:
             result = context.run(function, **arguments)
         except BaseException as error:  # noqa: BLE001  # StopIteration and SystemExit too: each belongs to the caller
-            problem = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+            # asyncio's futures refuse a StopIteration: whoever waits for one would wait for ever.
+            fits = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            problem = error if fits else RuntimeError(f"{type(error).__name__}: {error}")
         # A loop that closed while the function was busy has nobody left to tell.
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, problem)

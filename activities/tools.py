@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,52 +33,82 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
         try:
             arguments = tool.bind(call.arguments)
         except ValueError as error:
+            said = str(error)[:2000].encode(errors="replace").decode()
             failure = Failure(
-                "ToolArgumentsInvalid", f"the arguments of {tool.name} do not fit: {error}. Nothing was run."
+                "ToolArgumentsInvalid", f"the arguments of {tool.name} do not fit: {said}. Nothing was run."
             )
-            raise application_error(failure, call.retry) from error
+            raise application_error(failure, call.retry) from None
         context = _context(call)
         if tool.context_parameter is not None:
             arguments[tool.context_parameter] = context
+        limit = asyncio.timeout(_patience())
         try:
-            async with heartbeating(), asyncio.timeout(_patience()):
-                content = tool.render(await _invoke(tool, arguments))
-        except asyncio.CancelledError:
+            async with heartbeating(), limit:
+                value = await _invoke(tool, arguments)
+        except asyncio.CancelledError as error:
             context.cancelled.set()
+            if not activity.is_cancelled():
+                raise application_error(_failure(tool, call, error), call.retry) from None
             raise
         except ToolError as error:
-            return ToolResult(content=str(error), is_error=True, seconds=round(time.monotonic() - began, 3))
-        except Exception as error:
+            return _result(call, str(error), began, is_error=True)
+        except Exception as error:  # noqa: BLE001  # raised again, as one of ours
             context.cancelled.set()
-            raise application_error(_failure(tool, call, error, time.monotonic() - began), call.retry) from error
-        return ToolResult(content=_cut(content, call.max_result_bytes), seconds=round(time.monotonic() - began, 3))
+            failure = _timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)
+            # Not `from error`: one of megabytes could not be reported, and would hold the call until its time-out.
+            raise application_error(failure, call.retry) from None
+        try:
+            return _result(call, tool.render(value), began)
+        except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
+            log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
+            said = f"{tool.name} was run, but what it returned cannot be shown: {_line(error)}"
+            return _result(call, said, began, is_error=True)
 
     return run
 
 
 async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
     if tool.is_async:
-        return await tool.function(**arguments)
+        try:
+            return await tool.function(**arguments)
+        except SystemExit as error:  # it would end the worker
+            raise RuntimeError(f"SystemExit: {error}") from error
     return await in_thread(tool.function, **arguments)
 
 
-def _failure(tool: Tool, call: ToolCall, error: Exception, seconds: float) -> Failure:
-    """The whole error goes to the log; the model is told what kind it was and what it said, in a line."""
-    log.warning("tool.failed", tool=tool.name, call_id=call.call_id, exc_info=error)
-    if isinstance(error, TimeoutError) and not str(error):
-        return Failure("ToolFailed", f"{tool.name} did not finish within {seconds:.1f} s", fate="unknown")
-    return Failure("ToolFailed", f"{tool.name} failed: {type(error).__name__}: {_line(error)}", fate="unknown")
+def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
+    """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
+    Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
+    where = traceback.format_tb(error.__traceback__)[-5:]
+    log.warning("tool.failed", tool=tool.name, call_id=call.call_id, error=_line(error), where="".join(where))
+    return Failure("ToolFailed", f"{tool.name} failed: {_line(error)}", fate="unknown")
 
 
-def _line(error: Exception) -> str:
+def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
+    """A write that was given up on may have taken effect all the same; the model is told so."""
+    log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
+    said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
+    if call.effect != "write":
+        return Failure("ToolFailed", said, fate="unknown")
+    said += ". It may or may not have taken effect, and it will not be run again by itself."
+    return Failure("ToolOutcomeUnknown", said, fate="unknown")
+
+
+def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else "no message"
+    said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
+    return f"{type(error).__name__}: {said}"
+
+
+def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
+    seconds = round(time.monotonic() - began, 3)
+    return ToolResult(content=_cut(content, call.max_result_bytes), is_error=is_error, seconds=seconds)
 
 
 def _cut(content: str, most: int) -> str:
-    data = content.encode()
+    data = content.encode(errors="replace")
     if len(data) <= most:
-        return content
+        return data.decode()
     kept = data[:most].decode(errors="ignore")
     return f"{kept}\n[cut: {len(data)} bytes in all, the first {most} are above; ask for less at a time]"
 

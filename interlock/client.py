@@ -24,6 +24,7 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
@@ -143,10 +144,10 @@ class Run:
     async def _ask(self, request: Awaitable[T]) -> T:
         try:
             return await asyncio.wait_for(request, PATIENCE.total_seconds())
-        except TimeoutError as error:
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
             raise NoWorker(_no_worker(self.id)) from error
         except WorkflowUpdateFailedError as error:
-            raise BadRequest(str(error.cause)) from error
+            raise BadRequest(getattr(error.cause, "message", "") or str(error.cause)) from error
         except WorkflowQueryFailedError as error:
             raise BadRequest(f"run {self.id}: {error}") from error
         except RPCError as error:

@@ -87,6 +87,8 @@ class Reply:
     error: Mapping[str, Any] | str | None = None
     """For other statuses: a message, fields of the wire's error object, or a whole body (if it has "error")."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    """Sent in place of what the wire prescribes, as a proxy or a broken server would; give its type in `headers`."""
 
     billed: bool | None = None
     """None: billed if the status is 200 and the connection is not dropped "before"."""

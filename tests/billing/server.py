@@ -7,7 +7,7 @@ import inspect
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
@@ -40,6 +40,8 @@ class BillingServer:
 
     An error of the behaviour itself (or a model without a price) is answered with an unbilled 500 and raised again
     when the server is closed, so that it cannot pass for a failure of a provider.
+
+    `sent` holds the body of each reply by the index of its request.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class BillingServer:
         self.prices = prices
         self.port = port
         self.requests: list[Request] = []
+        self.sent: dict[int, Any] = {}
         self.bill = Bill()
         self.errors: list[Exception] = []
         self._log_path = log
@@ -151,8 +154,8 @@ class BillingServer:
                 raise ConnectionResetError("the client has gone")
             if reply.drop is not None:
                 return False
-            body = wire.render(request, outcome) if reply.status == 200 else wire.render_error(request.wire, reply)
-            await _send(writer, reply.status, body, dict(reply.headers), truncate=reply.truncate)
+            self.sent[n] = _body(request, reply, outcome)
+            await _send(writer, reply.status, self.sent[n], reply.headers, truncate=reply.truncate)
         except ConnectionError:
             request.closed_at = request.closed_at or time.monotonic()
             raise
@@ -206,15 +209,21 @@ async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> b
     return b"".join(chunks)
 
 
+def _body(request: Request, reply: Reply, outcome: Outcome) -> dict[str, Any] | str:
+    if reply.body is not None:
+        return reply.body
+    return wire.render(request, outcome) if reply.status == 200 else wire.render_error(request.wire, reply)
+
+
 async def _send(
     writer: asyncio.StreamWriter,
     status: int,
-    body: dict[str, Any],
-    headers: dict[str, str] | None = None,
+    body: dict[str, Any] | str,
+    headers: Mapping[str, str] | None = None,
     *,
     truncate: bool = False,
 ) -> None:
-    payload = json.dumps(body).encode()
+    payload = (body if isinstance(body, str) else json.dumps(body)).encode()
     reason = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Overloaded"
     fields = {"content-type": "application/json", "content-length": str(len(payload)), **(headers or {})}
     head = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]

@@ -1,0 +1,42 @@
+"""The ``interlock`` command: what a person at a terminal, or a script, does with runs.
+
+    app.py      which commands there are
+    options.py  what their flags accept
+    session.py  from flags to a connected client, and from errors to one line and an exit code
+    runs.py     status, list, transcript        run.py      run, follow
+    signals.py  steer, kill, pause, resume, extend          doctor.py
+
+Everything but the standard library and cyclopts is imported inside commands, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+OK, BROKEN, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Carry out a command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without an emoji, or a text with half of one, must not end a command.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        from interlock.cli.session import carry_out
+
+        code = carry_out(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:  # who read us has seen enough: `interlock transcript … | head`
+        code = BROKEN
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Not sys.exit: threads of the Temporal SDK are still there, and now and then one of them touches the interpreter
+    # while it shuts down, which aborts the process with a fatal error in the place of our exit code.
+    os._exit(code)

@@ -1,0 +1,117 @@
+"""What flags accept: those that every command has, and the limits of a run."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+
+from cyclopts import Parameter, Token
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Output: TypeAlias = Literal["text", "json"]
+RunId: TypeAlias = Annotated[str, Parameter(help="The run's id.")]
+Reason: TypeAlias = Annotated[str, Parameter(help="Why, for whoever reads the history.")]
+TaskQueue: TypeAlias = Annotated[
+    str | None,
+    Parameter(name=("--task-queue", "-t"), help="Where workers listen (INTERLOCK_TASK_QUEUE, or interlock)."),
+]
+M = TypeVar("M", bound="BaseModel")
+
+
+class Misused(Exception):
+    """The command line asks for what cannot be; the text names the flag or argument. Exit code 2."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every command accepts."""
+
+    address: Annotated[str | None, Parameter(help="Host and port of the Temporal server (TEMPORAL_ADDRESS).")] = None
+    namespace: Annotated[
+        str | None, Parameter(name=("--namespace", "-n"), help="Temporal namespace (TEMPORAL_NAMESPACE).")
+    ] = None
+    output: Annotated[Output, Parameter(name=("--output", "-o"), help="How to write the answer.")] = "text"
+    json_: Annotated[
+        bool, Parameter(name="--json", negative="", show_default=False, help="The same as --output json.")
+    ] = False
+
+    @property
+    def json(self) -> bool:
+        return self.json_ or self.output == "json"
+
+    def apply(self) -> None:
+        """Put what was said here in the place of this process's environment."""
+        for name, value in (("TEMPORAL_ADDRESS", self.address), ("TEMPORAL_NAMESPACE", self.namespace)):
+            if value is not None:
+                os.environ[name] = value
+
+    def flags(self) -> tuple[str, ...]:
+        """What a command that people copy needs, to reach the same server."""
+        given = (("--address", self.address), ("--namespace", self.namespace))
+        return tuple(part for flag, value in given if value is not None for part in (flag, value))
+
+
+def _of(pattern: str, read: Callable[[str], Any], what: str, least: float = 0) -> Parameter:
+    """A parameter read from plain figures: no NaN, no exponent, no rounding of what cannot be counted in parts."""
+
+    def convert(_: Any, tokens: Sequence[Token]) -> Any:
+        text = tokens[0].value
+        value = read(text) if re.fullmatch(pattern, text, re.ASCII) and len(text) <= 18 else None
+        if value is None or value < least or not math.isfinite(value):
+            raise ValueError(f"{text!r} is not {what}")
+        return value
+
+    return Parameter(converter=convert)
+
+
+_DECIMAL = r"\d+(\.\d*)?|\.\d+"
+
+Usd: TypeAlias = Annotated[
+    Decimal | None,
+    _of(_DECIMAL, Decimal, "an amount of dollars, 0 or more, such as 0.50"),
+    Parameter(help="Most dollars the run may spend."),
+]
+Tokens: TypeAlias = Annotated[
+    int | None, _of(r"\d+", int, "a whole number, 0 or more"), Parameter(help="Most tokens, input and output.")
+]
+Seconds: TypeAlias = Annotated[
+    float | None,
+    _of(_DECIMAL, float, "a number of seconds above 0", 1e-9),
+    Parameter(help="Most seconds of work; waiting for people does not count."),
+]
+Steps: TypeAlias = Annotated[
+    int | None, _of(r"\d+", int, "a whole number, 1 or more", 1), Parameter(help="Most turns with the model.")
+]
+ToolCalls: TypeAlias = Annotated[
+    int | None, _of(r"\d+", int, "a whole number, 0 or more"), Parameter(help="Most calls of tools.")
+]
+
+_FLAGS = {"user_id": "--user", "agent": "AGENT", "input": "INPUT", "message": "MESSAGE", "reason": "--reason"}
+
+
+def valid(model: type[M], **fields: Any) -> M:
+    """``fields`` as ``model``. Raises ``Misused`` with one line that names each flag that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        wrong = (f"{_flag(item['loc'])}: {_why(item['type'], item['msg'])}" for item in error.errors())
+        raise Misused("; ".join(wrong)) from None
+
+
+def _why(kind: str, message: str) -> str:
+    return "it must not be empty" if kind == "string_too_short" else message
+
+
+def _flag(path: tuple[int | str, ...]) -> str:
+    name = str(path[-1]) if path else "the command"
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")

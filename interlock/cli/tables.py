@@ -1,0 +1,97 @@
+"""Runs as tables: many in a list, one in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from interlock import present
+from interlock.cli import screen
+from interlock.cli.index import Found
+from interlock.contracts import RunStatus
+
+DISPENSABLE = ("TOOLS", "STEP", "AGENT", "USER")
+"""Columns that a narrow terminal goes without, in this order, so that the ids stay whole. JSON has them all."""
+
+SPACE = 2
+
+
+def runs(found: Sequence[Found], to: Console) -> Table:
+    """A line for each run, cut to the width there is."""
+    columns: dict[str, list[Text]] = {
+        "RUN": [Text(present.one_line(each.run), "bold") for each in found],
+        "AGENT": [Text(present.one_line(each.agent)) for each in found],
+        "USER": [Text(present.one_line(each.user)) for each in found],
+        "STATE": [Text(each.state, screen.colour(each.state)) for each in found],
+        "OUTCOME": [Text(each.outcome or "-", screen.colour(each.outcome or "-")) for each in found],
+        "STEP": [Text(str(each.steps)) for each in found],
+        "TOOLS": [Text(str(each.tool_calls)) for each in found],
+        "COST": [Text(present.dollars(each.usd)) for each in found],
+        "AGE": [Text(present.age(each.age())) for each in found],
+    }
+    widest = _fitted(columns, to.width)
+    table = Table(box=None, pad_edge=False, padding=(0, SPACE, 0, 0), header_style="dim")
+    for name in columns:
+        justify: Literal["left", "right"] = "right" if name in ("STEP", "TOOLS", "COST", "AGE") else "left"
+        table.add_column(
+            name, justify=justify, no_wrap=True, overflow="ellipsis", min_width=widest[name], max_width=widest[name]
+        )
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _fitted(columns: dict[str, list[Text]], width: int) -> dict[str, int]:
+    """The width of each column, after those have gone that there is no room for. The ids give way last."""
+    widest = {name: max(len(name), *(cell.cell_len for cell in cells)) for name, cells in columns.items()}
+    for name in ("AGENT", "USER"):
+        widest[name] = min(widest[name], max(8, width // 6))
+    others = sum(widest.values()) - widest["RUN"] + SPACE * (len(widest) - 1)
+    for name in DISPENSABLE:
+        if others + widest["RUN"] > width:
+            del columns[name]
+            others -= widest.pop(name) + SPACE
+    widest["RUN"] = max(min(widest["RUN"], width - others), 12)
+    return widest
+
+
+def status(to: Console, said: RunStatus, *, ended: str | None = None) -> None:
+    """One run: what it is, where it stands, and each limit with what is spent of it."""
+    state = ended or said.state
+    rows: list[tuple[str, str | Text]] = [
+        ("run", said.run),
+        ("agent", said.agent),
+        ("user", said.user_id),
+        ("state", Text.assemble((state.replace("_", " "), screen.colour(state)))),
+        # A pause is asked for at once, and begins when what is in flight has completed.
+        ("reason" if ended or state == "paused" else "pausing", present.one_line(said.reason or "")),
+        ("model", said.model or ""),
+        ("cost", f"{screen.used(said.usage)}" if said.usage.tokens else present.dollars(said.usage.usd)),
+        ("breakers", ", ".join(said.breakers)),
+        ("ignored", f"{present.several(said.ignored_signals, 'malformed signal')}" if said.ignored_signals else ""),
+    ]
+    rows += [("waiting", f"{call.call_id} · {call.tool}({call.arguments})") for call in said.pending_approvals]
+    screen.fields(to, rows)
+    if said.spent:
+        to.print()
+        to.print(_limits(said))
+
+
+def _limits(said: RunStatus) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("LIMIT")
+    for name in ("SPENT", "OF", "LEFT"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, spent in said.spent.items():
+        limit, left = getattr(said.limits, name, None), said.remaining.get(name)
+        table.add_row(
+            Text(name.replace("_", " "), "dim"),
+            spent,
+            "-" if limit is None else f"{limit:f}".rstrip("0").rstrip(".") if isinstance(limit, float) else str(limit),
+            "-" if left is None else left,
+        )
+    return table

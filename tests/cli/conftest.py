@@ -1,0 +1,65 @@
+"""The real command as a process of its own, against the session's server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from tests.conftest import Served
+
+COMMAND = (sys.executable, "-m", "interlock.cli")
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def complaint(self) -> str:
+        """The only line on stderr."""
+        [line] = self.err.splitlines()
+        assert line.startswith("interlock: ")
+        return line
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    environment: Mapping[str, str]
+
+    def on(self, served: Served) -> CommandLine:
+        """The same, for the queue that a worker serves."""
+        return replace(self, environment={**self.environment, "INTERLOCK_TASK_QUEUE": served.interlock.queue})
+
+    async def __call__(self, *arguments: str) -> Ran:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *arguments, env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode is not None
+        return Ran(process.returncode, out.decode(), err.decode())
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without what would change where the command looks or how it writes."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "INTERLOCK_"))}
+    return {**ours, **more}
+
+
+@pytest.fixture
+def cli(temporal: Client) -> CommandLine:
+    address = temporal.service_client.config.target_host
+    return CommandLine(environment(TEMPORAL_ADDRESS=address, INTERLOCK_UI_URL="http://ui.example"))

@@ -1,0 +1,80 @@
+"""A command line that is wrong: one line that names the flag, exit code 2, and no server is asked. And the help."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from interlock.cli import MISUSED
+from interlock.cli.session import carry_out
+from tests.cli.conftest import CommandLine, environment
+
+NOWHERE = CommandLine(environment(TEMPORAL_ADDRESS="127.0.0.1:1"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ("run a", "INPUT"),
+        ("run a go --usd -1", "--usd"),
+        ("run a go --usd nan", "--usd"),
+        ("run a go --usd Infinity", "--usd"),
+        ("run a go --usd a.lot", "--usd"),
+        ("run a go --tokens 1.5", "--tokens"),
+        ("run a go --tokens -5", "--tokens"),
+        ("run a go --seconds 0", "--seconds"),
+        ("run a go --steps 0", "--steps"),
+        ("run a go --tool-calls many", "--tool-calls"),
+        ("run a go --complexity brutal", "--complexity"),
+        ("run a go --output yaml", "--output"),
+        ("run a go --nonsense", "--nonsense"),
+        ("run a go --id=", "--id"),
+        ("run a go --user=", "--user"),
+        ("list --state asleep", "--state"),
+        ("list --limit 0", "--limit"),
+        ("extend some-run", "--usd"),
+        ("status", "RUN"),
+        ("rum", "rum"),
+    ],
+)
+def test_it_is_one_line_that_names_what_is_wrong(
+    arguments: str, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carry_out(arguments.split()) == MISUSED
+    said = capsys.readouterr()
+    assert said.out == ""
+    [line] = said.err.splitlines()
+    assert names in line
+    assert line.endswith("--help")
+
+
+async def test_help_imports_neither_temporal_nor_the_contracts() -> None:
+    ran, version, bare = await asyncio.gather(*(NOWHERE(*given) for given in (["--help"], ["--version"], [])))
+    assert (ran.code, version.code, bare.code) == (0, 0, 0)
+    for command in ("run", "status", "list", "transcript", "steer", "doctor", "kill", "pause", "resume", "extend"):
+        assert f" {command} " in ran.out
+    assert "Exit codes" in ran.out
+    assert bare.out == ran.out
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-X", "importtime", "-m", "interlock.cli", "run", "--help",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, imported = await process.communicate()
+    assert b"--usd" in out
+    for heavy in (b"temporalio", b"pydantic", b"google.protobuf"):
+        assert heavy not in imported
+
+
+async def test_a_process_that_is_misused_or_finds_no_server_says_so_and_exits_with_its_code() -> None:
+    misused, *serverless = await asyncio.gather(
+        NOWHERE("run", "a", "go", "--usd", "nan"), NOWHERE("run", "a", "go"), NOWHERE("list"), NOWHERE("kill", "a-run")
+    )
+    assert (misused.code, misused.out) == (2, "")
+    assert "--usd: 'nan' is not an amount of dollars" in misused.complaint
+    for ran in serverless:
+        assert (ran.code, ran.out) == (1, "")
+        assert "127.0.0.1:1; start one" in ran.complaint
+        assert "TEMPORAL_ADDRESS" in ran.complaint

@@ -1,0 +1,119 @@
+"""The README is run as it stands: its agent on a worker, its clients and commands against that worker.
+
+Only the model's provider is a stand-in: the agent's own ``openai:`` models, answered by the tests' billing server
+through ``OPENAI_BASE_URL``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+
+from interlock import Interlock
+from interlock.contracts import UserMessage
+from tests.billing import Reply
+from tests.billing.behaviours import script
+from tests.billing.environment import billing
+from tests.conftest import source_root
+
+ANSWER = "The connection pool of payments shrank to 4."
+TURNS = [Reply(tool_calls=[("search", {"text": "PoolTimeout"})], delay=0.5), Reply(text=ANSWER), Reply(text=ANSWER)]
+
+
+def blocks(kind: str) -> list[str]:
+    """The README's code blocks under a comment ``<!-- kind -->``."""
+    text = (source_root() / "README.md").read_text()
+    return re.findall(rf"<!-- {re.escape(kind)} -->\n```\w+\n(.*?)```", text, re.DOTALL)
+
+
+def argv(line: str) -> list[str]:
+    """A command of the README, with the tests' own environment for ``.venv``."""
+    first, *rest = shlex.split(line)
+    assert first.startswith(".venv/bin/"), line
+    return [str(Path(sys.executable).parent / first.removeprefix(".venv/bin/")), *rest]
+
+
+@asynccontextmanager
+async def worker(command: list[str], environment: dict[str, str], log: Path) -> AsyncIterator[None]:
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=source_root(), env=environment, stdout=out, stderr=out
+        )
+    try:
+        yield
+        assert process.returncode is None, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+async def output(*command: str, environment: dict[str, str]) -> str:
+    """What a command printed, which must end well."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=source_root(),
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, f"{shlex.join(command)}:\n{out.decode()}"
+    return out.decode()
+
+
+async def test_the_readme_runs(temporal: Client, tmp_path: Path) -> None:
+    [agent], [serve], clients, [shell] = blocks("my_agents.py"), blocks("worker"), blocks("client"), blocks("shell")
+    (tmp_path / "my_agents.py").write_text(agent)
+    async with billing(script(TURNS)) as provider:
+        environment = {name: value for name, value in os.environ.items() if name != "INTERLOCK_TASK_QUEUE"}
+        environment |= {
+            "TEMPORAL_ADDRESS": temporal.service_client.config.target_host,
+            "PYTHONPATH": str(tmp_path),
+            "INTERLOCK_STORE": str(tmp_path / "store"),
+        }
+        async with worker(argv(serve.strip()), environment, tmp_path / "worker.log"):
+            for client in clients:
+                out = await output(sys.executable, "-c", client, environment=environment)
+                assert out.startswith("completed after ")
+                assert ANSWER in out
+            assert len(provider.requests) >= 4
+            told = (await Interlock(temporal).transcript("checkouts-1")).messages
+            assert any(isinstance(one, UserMessage) and one.text == "Look at payments first." for one in told)
+            assert any(one.role == "tool" and "PoolTimeout: no connection" in one.content for one in told)
+            outputs = [await output(*argv(line), environment=environment) for line in shell.splitlines()]
+    run, listed, transcript, _ = outputs
+    assert ANSWER in run
+    assert "checkouts-1" in listed
+    assert ANSWER in transcript
+
+
+def test_every_block_of_code_is_run_by_a_test() -> None:
+    text = (source_root() / "README.md").read_text()
+    known = [*blocks("my_agents.py"), *blocks("worker"), *blocks("client"), *blocks("shell")]
+    rest = [block for block in re.findall(r"```(?:bash|python)\n(.*?)```", text, re.DOTALL) if block not in known]
+    makefile = (source_root() / "Makefile").read_text()
+    for line in "".join(rest).splitlines():
+        tool, target = line.split()
+        assert tool == "make"
+        assert re.search(rf"^{target}: ", makefile, re.MULTILINE), line
+
+
+def test_what_the_readme_points_at_is_there_and_it_is_short() -> None:
+    text = (source_root() / "README.md").read_text()
+    assert len(text.splitlines()) < 200
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (source_root() / target).exists(), target
+    for entry in re.findall(r"^([\w.]+/?) {2,}", text.rpartition("## The house")[2], re.MULTILINE):
+        assert (source_root() / entry).exists(), entry
+    for image in (source_root() / "docs/images").glob("*.png"):
+        assert image.stat().st_size < 300 * 1024, image
