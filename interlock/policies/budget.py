@@ -21,23 +21,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from interlock.contracts import Attempt, Grant, LimitName, Limits, Price, Usage
+from interlock.contracts import Attempt, Bounds, Grant, LimitName, Limits, Price, Usage
 from interlock.policies.prices import cost, most
-
-LEAST_OUTPUT = 16
-"""Output tokens below which a call is not worth its input."""
-
-FINAL_OUTPUT = 512
-"""Output tokens that are held back for a final answer."""
-
-MESSAGE_MARGIN = 16
-"""Tokens a provider adds around one message or tool call: roles, separators, ids."""
-
-REQUEST_MARGIN = 64
-"""Tokens a provider adds to a request."""
-
-TOOLS_MARGIN = 1024
-"""Tokens a provider adds to a request that has tools: its own instructions on how to call them."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +138,15 @@ def spent_up(limits: Limits, spent: Spent) -> str | None:
 # -- grants -------------------------------------------------------------------------------------------------
 
 
-def input_bound(conversation_bytes: int, delta_bytes: int, messages: int, known: int | None, *, tools: bool) -> int:
+def input_bound(
+    bounds: Bounds, conversation_bytes: int, delta_bytes: int, messages: int, known: int | None, *, tools: bool
+) -> int:
     """The most input tokens a call can be billed for.
 
     conversation_bytes  of instructions, tool schemas and every message so far, the new ones not included
     delta_bytes         of the new messages, ``messages`` of them
     known               input and output tokens of the last reply, when the same model gave it"""
-    margin = REQUEST_MARGIN + MESSAGE_MARGIN * messages + (TOOLS_MARGIN if tools else 0)
+    margin = bounds.request_margin + bounds.message_margin * messages + (bounds.tools_margin if tools else 0)
     by_bytes = conversation_bytes + delta_bytes + margin
     if known is None:
         return by_bytes
@@ -173,22 +160,24 @@ def grant(
     *,
     wanted_output: int,
     wanted_attempts: int,
+    least_output: int,
     held_back: Room | None = None,
 ) -> Grant | Refusal:
     """The largest grant that fits every room, or which is in the way.
 
     Attempts are given up before output is: a second attempt may never be needed, half an answer always hurts."""
     attempts, output = wanted_attempts, wanted_output
+    least_output = min(least_output, wanted_output)
     for room in rooms:
         usd, tokens = _available(room, held_back)
-        least = _fits(price, input_tokens, LEAST_OUTPUT, usd, tokens)
+        least = _fits(price, input_tokens, least_output, usd, tokens)
         if least < 1:
             return Refusal(room.name, f"{room.name} is spent")
         whole = _fits(price, input_tokens, output, usd, tokens)
         if whole >= 1:
             attempts = min(attempts, whole)
         else:
-            attempts, output = 1, _most_output(price, input_tokens, output, usd, tokens)
+            attempts, output = 1, _most_output(price, input_tokens, least_output, output, usd=usd, tokens=tokens)
     return Grant(max_tokens=output, attempts=attempts, input_tokens=input_tokens, usd=most(price, input_tokens, output))
 
 
@@ -211,10 +200,11 @@ def _fits(price: Price, input_tokens: int, output: int, usd: Decimal | None, tok
     return min(counts)
 
 
-def _most_output(price: Price, input_tokens: int, wanted: int, usd: Decimal | None, tokens: int | None) -> int:
-    """The most output of which one attempt fits; ``LEAST_OUTPUT`` is known to. Found by halving: a price need
-    not be linear."""
-    low, high = LEAST_OUTPUT, wanted
+def _most_output(
+    price: Price, input_tokens: int, low: int, high: int, *, usd: Decimal | None, tokens: int | None
+) -> int:
+    """The most output, between ``low`` that is known to fit and ``high``, of which one attempt fits. By halving:
+    a price need not be linear."""
     while low < high:
         middle = (low + high + 1) // 2
         if _fits(price, input_tokens, middle, usd, tokens) >= 1:
@@ -224,11 +214,11 @@ def _most_output(price: Price, input_tokens: int, wanted: int, usd: Decimal | No
     return low
 
 
-def hold_back(limits: Limits, price: Price, input_tokens: int, output: int) -> Room:
+def hold_back(bounds: Bounds, limits: Limits, price: Price, input_tokens: int, output: int) -> Room:
     """What is kept for a final answer after a call of that size: its price, a fifth of the limit at most."""
-    needed = most(price, input_tokens + output, FINAL_OUTPUT)
+    needed = most(price, input_tokens + output, bounds.final_output)
     usd = needed if limits.usd is None else min(needed, limits.usd / 5)
-    tokens = input_tokens + output + FINAL_OUTPUT
+    tokens = input_tokens + output + bounds.final_output
     return Room("held back", usd=usd, tokens=tokens if limits.tokens is None else min(tokens, limits.tokens // 5))
 
 

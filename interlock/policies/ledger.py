@@ -31,9 +31,6 @@ from interlock.contracts import (
     Window,
 )
 
-KEPT_COSTS = 200
-"""Costs of recent runs that statistics are made from."""
-
 ZERO = Decimal(0)
 
 
@@ -83,7 +80,10 @@ def remaining(state: LedgerState) -> Decimal:
 
 
 def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[LedgerState, LeaseReply]:
-    """Grant what is wanted, or as much as there is if that is of use, or nothing."""
+    """Grant what is wanted, or as much as there is if that is of use, or nothing.
+
+    Of a request that says what is ``enough``, no more than a quarter of what remains is granted beyond that: a few
+    generous leases would keep everybody else waiting."""
     state = roll(_declared(state, request), now)
     name = _name(request.run, request.execution)
     lease = state.leases.get(name) or HeldLease(run=request.run, execution=request.execution, usd=ZERO, since=now)
@@ -91,6 +91,10 @@ def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[Led
         return state, _reply(state, lease.keys[request.key], now)
     available = remaining(state)
     granted = min(request.usd, available)
+    if request.enough:
+        granted = min(granted, max(request.enough, available / 4))
+        if granted < min(request.enough, request.usd) and _may_come_back(state, request):
+            return state, _reply(state, ZERO, now, busy=True)
     if granted < request.at_least or granted == 0:
         return state, _reply(state, ZERO, now, busy=_may_come_back(state, request))
     keys = {**lease.keys, **({request.key: granted} if request.key else {})}
@@ -167,12 +171,13 @@ def set_limit(state: LedgerState, limit: AccountLimit, now: datetime) -> LedgerS
 
 def observe(state: LedgerState, observation: Observation) -> LedgerState:
     """Keep what a run cost, for the statistics of its agent."""
-    costs = (*state.costs, observation.usd)[-KEPT_COSTS:]
+    costs = (*state.costs, observation.usd)[-state.settings.kept_costs :]
     return state.model_copy(update={"costs": costs, "runs": state.runs + 1})
 
 
-def stale(state: LedgerState, now: datetime, age: timedelta) -> list[str]:
+def stale(state: LedgerState, now: datetime) -> list[str]:
     """Leases that are old enough to ask whether their runs are still there."""
+    age = timedelta(seconds=state.settings.audit_after)
     return [name for name, lease in state.leases.items() if now - lease.since >= age]
 
 
