@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from temporalio import workflow
@@ -9,83 +10,66 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from interlock import options, ports
 from interlock.contracts import (
+    Account,
     Grant,
     LeaseCall,
-    Leased,
     LeaseReply,
     LeaseRequest,
+    Price,
     Purpose,
     SettleCall,
     Settlement,
     size,
 )
 from interlock.policies import budget
-from interlock.policies.budget import Refusal, Room
+from interlock.policies.budget import Kept, Refusal, Room
 from interlock.policies.prices import most
 from workflows.run_state import Run
 
 CLASSIFY_OUTPUT = 64
 
 
+@dataclass(frozen=True)
+class Ask:
+    """A call that wants a grant."""
+
+    purpose: Purpose
+    price: Price
+    input_tokens: int
+    output: int
+    kept: Kept
+
+
 async def grant(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Grant | Refusal:
     """The largest grant for a call of ``model``, with money leased for it where the run has shared accounts."""
-    input_tokens = _input_bound(run, model, purpose, tools=tools)
-    own = _granted(run, model, purpose, input_tokens, budget.rooms(run.limits, run.spent))
+    ask = _ask(run, model, purpose, tools=tools)
+    own = _granted(run, ask, budget.rooms(run.limits, run.spent, ask.kept))
+    if isinstance(own, Refusal) and run.messages == 0:
+        # Nothing is known yet that a final answer could be made from: nothing is kept for one.
+        ask = replace(ask, kept=budget.NOTHING)
+        own = _granted(run, ask, budget.rooms(run.limits, run.spent, ask.kept))
     if isinstance(own, Refusal) or not run.leases:
         return own
-    held_back = _held_back(run, purpose, own)
-    shared: list[Room] = []
-    for number, leased in enumerate(run.leases):
-        if purpose != "final":
-            refusal = await _lease(run, number, model, own, held_back)
-            if refusal is not None:
-                return refusal
-        shared.append(Room(f"the lease from {leased.account.name}", usd=run.leases[number].usd - run.usage.usd))
-    return _granted(run, model, purpose, input_tokens, [*budget.rooms(run.limits, run.spent), *shared])
+    rooms = budget.rooms(run.limits, run.spent, ask.kept)
+    for number in range(len(run.leases)):
+        room = await _lease(run, number, ask, own)
+        if isinstance(room, Refusal):
+            return room
+        rooms.append(room)
+    return _granted(run, ask, rooms)
 
 
-def _input_bound(run: Run, model: str, purpose: Purpose, *, tools: bool) -> int:
-    known = run.last_tokens if run.last_model == model and run.last_tokens and purpose != "classify" else None
-    return budget.input_bound(
-        run.spec.bounds,
-        run.bytes,
-        sum(size(message) for message in run.delta),
-        len(run.delta),
-        known,
-        tools=tools,
-    )
-
-
-def _granted(run: Run, model: str, purpose: Purpose, input_tokens: int, rooms: list[Room]) -> Grant | Refusal:
-    spec = run.spec
-    wanted = CLASSIFY_OUTPUT if purpose == "classify" else spec.max_output_tokens
-    held_back = None
+def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
+    spec, known = run.spec, None
+    if run.last_model == model and run.last_tokens and purpose != "classify":
+        known = run.last_tokens
+    delta_bytes = sum(size(message) for message in run.delta)
+    input_tokens = budget.input_bound(spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools)
+    output = CLASSIFY_OUTPUT if purpose == "classify" else spec.max_output_tokens
+    kept = budget.NOTHING
     if purpose != "final" and "final_answer" in spec.ladder:
-        held_back = budget.hold_back(spec.bounds, run.limits, spec.prices[_cheapest(run)], input_tokens, wanted)
-
-    def fits(kept: Room | None) -> Grant | Refusal:
-        return budget.grant(
-            spec.prices[model],
-            input_tokens,
-            rooms,
-            wanted_output=wanted,
-            wanted_attempts=spec.retry.attempts,
-            least_output=spec.bounds.least_output,
-            held_back=kept,
-        )
-
-    granted = fits(held_back)
-    if isinstance(granted, Refusal) and run.messages == 0:
-        return fits(None)  # nothing is known yet that a final answer could be made from
-    return granted
-
-
-def _held_back(run: Run, purpose: Purpose, granted: Grant) -> Decimal:
-    if purpose == "final" or "final_answer" not in run.spec.ladder:
-        return Decimal(0)
-    cheapest = run.spec.prices[_cheapest(run)]
-    kept = budget.hold_back(run.spec.bounds, run.limits, cheapest, granted.input_tokens, run.spec.bounds.final_output)
-    return kept.usd or Decimal(0)
+        kept = budget.keep(spec.bounds, spec.prices[_cheapest(run)], input_tokens, output)
+    return Ask(purpose, spec.prices[model], input_tokens, output, kept)
 
 
 def _cheapest(run: Run) -> str:
@@ -93,53 +77,71 @@ def _cheapest(run: Run) -> str:
     return min(run.spec.models.all(), key=lambda model: most(run.spec.prices[model], 1000, 1000))
 
 
-async def _lease(run: Run, number: int, model: str, own: Grant, held_back: Decimal) -> Refusal | None:
-    """Lease from an account what the call needs and the run does not yet hold; or why it cannot be had."""
-    leased = run.leases[number]
-    have = leased.usd - run.usage.usd
-    price, least = run.spec.prices[model], min(run.spec.bounds.least_output, own.max_tokens)
-    needed = most(price, own.input_tokens, least)
-    enough = most(price, own.input_tokens, min(own.max_tokens, 4 * run.spec.bounds.final_output // 2)) + held_back
-    if have >= enough:
-        return None
-    request = LeaseRequest(
-        run=workflow.info().workflow_id,
-        execution=workflow.info().first_execution_run_id,
-        usd=own.usd + held_back - have,
-        enough=enough - have,
-        at_least=max(Decimal(0), needed - have),
-        key=run.key(f"lease-{leased.account.name}-{leased.requests}"),
-        limit_usd=leased.account.usd,
-        window=leased.account.window,
+def _granted(run: Run, ask: Ask, rooms: list[Room]) -> Grant | Refusal:
+    return budget.grant(
+        ask.price,
+        ask.input_tokens,
+        rooms,
+        wanted_output=ask.output,
+        wanted_attempts=run.spec.retry.attempts,
+        least_output=run.spec.bounds.least_output,
     )
+
+
+async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
+    """What the call may use of a shared account, leased where the run does not hold it yet; or why it may not."""
+    leased = run.leases[number]
+    account = leased.account
+    kept = budget.kept_of_account(ask.kept, account.usd)
+    have, bounds = leased.usd - run.usage.usd, run.spec.bounds
+    needed = most(ask.price, ask.input_tokens, min(bounds.least_output, own.max_tokens)) + kept
+    enough = most(ask.price, ask.input_tokens, min(bounds.good_output, own.max_tokens)) + kept
+    if have < enough and ask.purpose != "final":
+        wanted = max(own.usd + kept, enough, _tranche(run, account))
+        request = LeaseRequest(
+            run=workflow.info().workflow_id,
+            execution=workflow.info().first_execution_run_id,
+            usd=wanted - have,
+            enough=enough - have,
+            at_least=max(Decimal(0), needed - have),
+            key=run.key(f"lease-{leased.requests}", account.name),
+            limit_usd=account.usd,
+            window=account.window,
+        )
+        run.leases[number] = leased = leased.model_copy(update={"requests": leased.requests + 1})
+        reply = await _request(run, account, request)
+        if reply is not None:
+            run.leases[number] = leased = leased.model_copy(update={"usd": leased.usd + reply.granted_usd})
+        have = leased.usd - run.usage.usd
+        if have < needed:
+            return Refusal(account.name, _refused(account, reply))
+    return Room(f"account {account.name}", usd=have - kept)
+
+
+def _tranche(run: Run, account: Account) -> Decimal:
+    """What a run takes at a time, so that it need not ask for each call: never more than it may spend itself."""
+    tranche: Decimal = account.usd / 20
+    return tranche if run.limits.usd is None else min(tranche, max(Decimal(0), run.limits.usd - run.usage.usd))
+
+
+async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseReply | None:
+    """The account's answer; ``None``: others held the money for longer than the run waits."""
+    call = LeaseCall(account=account.name, request=request, limit_usd=account.usd, window=account.window)
+    left = budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=run.messages > 0))
     try:
-        reply = await _ask(run, leased, request)
+        return await workflow.execute_activity_method(
+            ports.Ledgers.lease, call, **options.lease(account.name, left=left)
+        )
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
-        if have >= needed:
-            return None
-        return Refusal(leased.account.name, f"account {leased.account.name}: its money is held by other runs")
-    finally:
-        run.leases[number] = leased.model_copy(update={"requests": leased.requests + 1})
-    run.leases[number] = run.leases[number].model_copy(update={"usd": leased.usd + reply.granted_usd})
-    if have + reply.granted_usd >= needed:
+        workflow.logger.warning("no lease from %s: %s", account.name, error.cause)
         return None
-    return Refusal(leased.account.name, _spent(leased, reply))
 
 
-async def _ask(run: Run, leased: Leased, request: LeaseRequest) -> LeaseReply:
-    call = LeaseCall(
-        account=leased.account.name, request=request, limit_usd=leased.account.usd, window=leased.account.window
-    )
-    left = budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=run.messages > 0))
-    return await workflow.execute_activity_method(
-        ports.Ledgers.lease, call, **options.lease(leased.account.name, left=left)
-    )
-
-
-def _spent(leased: Leased, reply: LeaseReply) -> str:
-    account = leased.account
+def _refused(account: Account, reply: LeaseReply | None) -> str:
+    if reply is None:
+        return f"account {account.name}: its money is held by other runs"
     said = f"account {account.name}: its {budget.dollars(account.usd)} for {_WINDOWS[account.window]} is spent"
     return said if reply.window_ends is None else f"{said}; the window ends {reply.window_ends:%Y-%m-%d %H:%M} UTC"
 

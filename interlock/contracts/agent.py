@@ -96,12 +96,14 @@ class Bounds(Wire):
     """What the bound of a call is made of, in tokens. Recorded with the run: another release may reckon otherwise.
 
     least_output    below it a call is not worth its input
+    good_output     what is leased for, where money is shared
     final_output    held back for a final answer
     message_margin  what a provider adds around one message or tool call: roles, separators, ids
     request_margin  what it adds to a request
     tools_margin    what it adds to one with tools: its own instructions on how to call them"""
 
     least_output: int = 64
+    good_output: int = 256
     final_output: int = 512
     message_margin: int = 16
     request_margin: int = 64

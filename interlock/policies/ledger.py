@@ -93,10 +93,11 @@ def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[Led
     granted = min(request.usd, available)
     if request.enough:
         granted = min(granted, max(request.enough, available / 4))
-        if granted < min(request.enough, request.usd) and _may_come_back(state, request):
+        enough = min(request.enough, request.usd)
+        if granted < enough and _may_come_back(state, request, enough):
             return state, _reply(state, ZERO, now, busy=True)
     if granted < request.at_least or granted == 0:
-        return state, _reply(state, ZERO, now, busy=_may_come_back(state, request))
+        return state, _reply(state, ZERO, now, busy=_may_come_back(state, request, request.at_least))
     keys = {**lease.keys, **({request.key: granted} if request.key else {})}
     lease = lease.model_copy(update={"usd": lease.usd + granted, "keys": keys})
     state = state.model_copy(update={"leases": {**state.leases, name: lease}})
@@ -114,8 +115,8 @@ def _declared(state: LedgerState, request: LeaseRequest) -> LedgerState:
     return state.model_copy(update={"limit": declared, **({"window_start": None} if moved else {})})
 
 
-def _may_come_back(state: LedgerState, request: LeaseRequest) -> bool:
-    """Whether what is wanted could be granted if the others gave back what they have not reported spent."""
+def _may_come_back(state: LedgerState, request: LeaseRequest, usd: Decimal) -> bool:
+    """Whether ``usd`` could be granted if the others gave back what they have not reported spent."""
     if state.limit is None:
         return False
     own = _name(request.run, request.execution)
@@ -123,7 +124,9 @@ def _may_come_back(state: LedgerState, request: LeaseRequest) -> bool:
         (max(ZERO, lease.usd - lease.spent_usd) for name, lease in state.leases.items() if name != own),
         ZERO,
     )
-    return others > 0 and remaining(state) + others >= max(request.at_least, Decimal("0.000001"))
+    # Not from `remaining`, which is never below zero: under a limit that was lowered, less comes back than is held.
+    then = state.limit.usd - state.spent_usd - held(state) + others
+    return others > 0 and then >= max(usd, Decimal("0.000001"))
 
 
 def settle(state: LedgerState, settlement: Settlement, now: datetime) -> tuple[LedgerState, SettleReply]:
