@@ -26,10 +26,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from activities.agents import BadReference, Registry, load
+from activities.alert import AlertActivity
+from activities.journal import Journal, journal_path
+from activities.ledger import LedgerActivities, start_ledgers
 from activities.model import ModelActivity
 from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
 from activities.providers.scripted import Scripted
+from activities.recall import RecallActivity
 from activities.tools import tool_activity
 from activities.transcripts import Transcripts
 from interlock import options
@@ -40,6 +44,7 @@ from interlock.errors import InterlockError
 from interlock.registration import register_search_attributes
 from interlock.telemetry import configure_logging
 from workflows.agent_run import AgentRun
+from workflows.budget_ledger import BudgetLedger
 
 log = structlog.get_logger("interlock.worker")
 
@@ -67,17 +72,25 @@ async def serving(
     async with AsyncExitStack() as stack:
         known = providers or globals()["providers"]()
         registry = Registry(agents, known)
-        model = ModelActivity(known, Transcripts(client, transcript_bytes))
+        journal = Journal(journal_path(), client.data_converter)
+        stack.callback(journal.close)
+        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal)
+        ledgers = LedgerActivities(client)
         strict = SandboxRestrictions.default.with_import_notification_policy(
             SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH
         )
         worker = Worker(
             client,
             task_queue=queue or task_queue(),
-            workflows=[AgentRun],
+            workflows=[AgentRun, BudgetLedger],
             activities=[
                 registry.resolve_agent,
                 model.model,
+                ledgers.lease,
+                ledgers.settle,
+                ledgers.audit,
+                RecallActivity(client).recall,
+                AlertActivity().alert,
                 *(tool_activity(tool) for tool in registry.tools),
             ],
             workflow_runner=SandboxedWorkflowRunner(restrictions=strict),
@@ -90,6 +103,7 @@ async def serving(
             default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
         )
         await stack.enter_async_context(worker)
+        await start_ledgers(client, registry.agents, queue or task_queue())
         yield worker
 
 

@@ -88,7 +88,7 @@ class Registry(ports.Agents):
             failure = Failure(
                 "UnpricedModel",
                 f"nobody knows what {', '.join(unpriced)} costs. Give agent {agent.name} its price in dollars per "
-                f'million tokens: prices={{"{unpriced[0]}": Price(input="3.00", output="15.00")}}, or "0" if it is free',
+                f'million tokens: prices={{"{unpriced[0]}": Price(input="3.00", output="15.00")}}, or "0" if free',
             )
             raise application_error(failure, Retry())
         return agent.spec({model: price for model, price in prices.items() if price is not None})

@@ -5,51 +5,71 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from decimal import Decimal
 
+import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, CancelledError
 
 from activities.faults import application_error
 from activities.heartbeat import heartbeating
+from activities.journal import Journal
 from activities.providers import Answer, Providers, Request
 from activities.transcripts import Transcripts
 from activities.validation import problems
 from interlock import options, ports
-from interlock.contracts import Attempt, ModelCall, ModelReply, Price, Transcript, Usage
+from interlock.contracts import Attempt, ModelCall, ModelReply, Transcript
 from interlock.errors import Failure
-from interlock.policies.prices import cost
+from interlock.policies import budget
+
+log = structlog.get_logger("interlock.model")
 
 
 class ModelActivity(ports.Models):
-    def __init__(self, providers: Providers, transcripts: Transcripts) -> None:
+    def __init__(self, providers: Providers, transcripts: Transcripts, journal: Journal) -> None:
         self._providers = providers
         self._transcripts = transcripts
+        self._journal = journal
 
     @activity.defn(name="model")
     async def model(self, call: ModelCall) -> ModelReply:
-        attempts = _earlier_attempts()
+        attempts = earlier_attempts()
         try:
             transcript = await self._transcripts.before(call)
-            return await self._attempt(call, transcript, attempts)
+            reply = await self._journal.get(call.key) if attempts else None
+            if reply is None:
+                reply = await self._attempt(call, transcript, attempts)
+            after = self._transcripts.after(transcript, call, reply)
+        except asyncio.CancelledError:
+            # With the attempts in it: the run charges what a cancelled call may have cost.
+            if activity.is_worker_shutdown():
+                raise ApplicationError("the worker is shutting down", attempts, type="WorkerShutdown") from None
+            raise CancelledError("cancelled", attempts) from None
         except Failure as failure:
-            raise application_error(failure, call.retry, list(attempts)) from failure
+            raise application_error(failure, call.retry, attempts) from failure
+        except Exception as error:
+            log.exception("model.failed", model=call.model, key=call.key)
+            unexpected = Failure("ModelUnavailable", f"{call.model}: {type(error).__name__}: {error}", fate="unknown")
+            raise application_error(unexpected, call.retry, attempts) from error
+        return reply.model_copy(update={"transcript": after}) if call.carry else reply
 
     async def _attempt(self, call: ModelCall, transcript: Transcript, attempts: list[Attempt]) -> ModelReply:
+        # Temporal counts attempts too, but from 1 again after `activity reset`: money is not reset by that.
+        if budget.may_be_billed(attempts) >= call.grant.attempts:
+            raise Failure("BudgetExceeded", f"the {call.grant.attempts} attempts that were granted are used up")
         info = activity.info()
-        allowed = info.start_to_close_timeout or options.HEARTBEAT_TIMEOUT
-        attempt = Attempt(number=info.attempt, fate="unknown", worker=info.task_queue)
+        patience = options.patience(info.start_to_close_timeout or options.HEARTBEAT_TIMEOUT)
+        attempt = Attempt(number=info.attempt, fate="unknown")
         attempts.append(attempt)
         began = time.monotonic()
         try:
             # Heartbeats begin before it is sent: an attempt that dies with its worker is on record.
-            async with heartbeating(lambda: (attempts,)), asyncio.timeout(options.patience(allowed)):
-                answer = await self._providers.of(call.model).ask(_request(call, transcript, options.patience(allowed)))
+            async with heartbeating(lambda: (attempts,)), asyncio.timeout(patience):
+                answer = await self._providers.of(call.model).ask(_request(call, transcript, patience))
         except TimeoutError:
             attempts[-1] = attempt.model_copy(update={"error": "ModelTimeout"})
             seconds = time.monotonic() - began
-            raise Failure(
-                "ModelTimeout", f"{call.model} did not answer within {seconds:.1f} s", fate="unknown"
-            ) from None
+            said = f"{call.model} did not answer within {seconds:.1f} s"
+            raise Failure("ModelTimeout", said, fate="unknown") from None
         except Failure as failure:
             attempts[-1] = attempt.model_copy(update={"fate": failure.fate, "error": failure.kind})
             raise
@@ -62,11 +82,20 @@ class ModelActivity(ports.Models):
             response_model=answer.response_model,
             problems=problems(answer.message, transcript.spec),
             attempts=tuple(attempts),
-            usage=usage_of(attempts, call.price),
+            usage=budget.charge(call.price, call.grant, attempts),
             seconds=round(time.monotonic() - began, 3),
         )
-        after = self._transcripts.after(transcript, call, reply)
-        return reply.model_copy(update={"transcript": after}) if call.carry else reply
+        await self._journal.put(call.key, reply)
+        return reply
+
+
+def earlier_attempts() -> list[Attempt]:
+    """The attempts of this call so far, from the last heartbeat. One that never heartbeat is an unknown one."""
+    info = activity.info()
+    told = [Attempt.model_validate(each) for each in info.heartbeat_details[0]] if info.heartbeat_details else []
+    numbers = {attempt.number for attempt in told}
+    untold = [number for number in range(1, info.attempt) if number not in numbers]
+    return [*told, *(Attempt(number=number, fate="unknown", error="never reported") for number in untold)]
 
 
 def _request(call: ModelCall, transcript: Transcript, seconds: float) -> Request:
@@ -92,21 +121,3 @@ def _billed(attempt: Attempt, answer: Answer) -> Attempt:
             "cache_write_tokens": tokens.cache_write,
         }
     )
-
-
-def usage_of(attempts: list[Attempt], price: Price | None) -> Usage:
-    """What a call used, all its attempts together."""
-    billed = [attempt for attempt in attempts if attempt.fate == "billed"]
-    return Usage(
-        calls=1,
-        attempts=len(attempts),
-        input_tokens=sum(attempt.input_tokens for attempt in billed),
-        output_tokens=sum(attempt.output_tokens for attempt in billed),
-        cached_tokens=sum(attempt.cached_tokens for attempt in billed),
-        usd=sum((cost(price, attempt) for attempt in billed), Decimal(0)) if price else Decimal(0),
-    )
-
-
-def _earlier_attempts() -> list[Attempt]:
-    details = activity.info().heartbeat_details
-    return [Attempt.model_validate(each) for each in details[0]] if details else []

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interlock.agents import Agent, Tool, ToolContext, tool
     from interlock.client import Interlock
-    from interlock.contracts import AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
+    from interlock.contracts import Account, AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
     from interlock.errors import ToolError
 
 _WHERE = {
+    "Account": "contracts",
     "Agent": "agents",
     "Tool": "agents",
     "ToolContext": "agents",
@@ -33,6 +34,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Account",
     "Agent",
     "AgentResult",
     "AgentTask",

@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
-from interlock.contracts import AgentSpec, Effect, Limits, Models, Price, Retry, ToolSpec, explain
+from interlock.contracts import Account, AgentSpec, Effect, Limits, Models, Price, Retry, Rung, ToolSpec, explain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -252,6 +252,11 @@ class Agent:
     plan                 True: one planning call before the first step
     max_parallel_tools   how many calls of one reply run side by side
     max_output_tokens    the most a model may write in one reply
+    accounts             budgets shared with other runs, each with its window (UTC)
+    ladder               what a run that cannot go on tries, in order: ``final_answer``, ``cache``, ``notice``
+    on_budget            ``pause``: out of money, wait for a person to extend it, instead of stepping down
+    cache_max_age        seconds for which an earlier answer to the same input may stand in
+    cache_scope          whose earlier answers may: the same ``user``'s, or any user's of the ``agent``
 
     Raises ``ValueError`` or ``TypeError`` naming the field, when it is made."""
 
@@ -265,6 +270,11 @@ class Agent:
     plan: bool = False
     max_parallel_tools: int = 8
     max_output_tokens: int = 8192
+    accounts: Sequence[Account] = ()
+    ladder: Sequence[Rung] = ("final_answer", "cache", "notice")
+    on_budget: Literal["degrade", "pause"] = "degrade"
+    cache_max_age: float = 86_400.0
+    cache_scope: Literal["user", "agent"] = "user"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -280,6 +290,12 @@ class Agent:
             raise ValueError(f"agent {self.name}: two tools named {', '.join(sorted(twice))}")
         if self.max_parallel_tools < 1 or self.max_output_tokens < 1:
             raise ValueError(f"agent {self.name}: max_parallel_tools and max_output_tokens must be at least 1")
+        if unknown := [rung for rung in self.ladder if rung not in get_args(Rung)]:
+            raise ValueError(f"agent {self.name}: ladder has {unknown[0]!r}; rungs are {', '.join(get_args(Rung))}")
+        if self.on_budget not in ("degrade", "pause"):
+            raise ValueError(f"agent {self.name}: on_budget {self.on_budget!r} is neither degrade nor pause")
+        if self.cache_scope not in ("user", "agent"):
+            raise ValueError(f"agent {self.name}: cache_scope {self.cache_scope!r} is neither user nor agent")
 
     @property
     def chosen(self) -> Models:
@@ -288,17 +304,24 @@ class Agent:
     def spec(self, prices: Mapping[str, Price] | None = None) -> AgentSpec:
         """What a run of this agent records. ``prices``: of every model it may use, where known."""
         said = self.limits.model_dump(exclude_none=True)
+        tools = tuple(each.spec() for each in self.tools)
         return AgentSpec(
             name=self.name,
             instructions=self.instructions,
             models=self.chosen,
-            tools=tuple(each.spec() for each in self.tools),
+            tools=tools,
             limits=DEFAULT_LIMITS.model_copy(update=said),
             retry=self.retry,
             prices={**(prices or {}), **self.prices},
             plan=self.plan,
             max_parallel_tools=self.max_parallel_tools,
             max_output_tokens=self.max_output_tokens,
+            accounts=tuple(self.accounts),
+            ladder=tuple(self.ladder),
+            on_budget=self.on_budget,
+            cache_max_age=self.cache_max_age,
+            cache_scope=self.cache_scope,
+            schema_bytes=sum(len(tool.model_dump_json().encode()) for tool in tools),
         )
 
 

@@ -29,6 +29,7 @@ Kind: TypeAlias = Literal[
     "RunKilled",
     "CircuitOpen",
     "BudgetExceeded",
+    "AccountBusy",
     "ModelRateLimited",
     "ModelOverloaded",
     "ModelUnavailable",
@@ -55,6 +56,7 @@ TABLE: MappingProxyType[Kind, Action] = MappingProxyType(
         "ModelReplyInvalid": "retry",  # an answer that is no answer in the provider's own format
         "ModelRejected": "route_around",  # 400, 401, 403, 404, quota or billing: the same request fails again
         "CircuitOpen": "route_around",  # known to be down: asking would only hurt it
+        "AccountBusy": "retry",  # others hold the account's money and may bring it back
         "BudgetExceeded": "give_up",  # what was not granted cannot be spent
         "RunKilled": "give_up",
         "InvalidTask": "give_up",

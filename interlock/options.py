@@ -75,3 +75,52 @@ def tool(spec: ToolSpec, retry: Retry, *, seconds: float, left: float | None, su
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary,
     )
+
+
+LEASE_PATIENCE = timedelta(seconds=60)
+"""How long a run waits for others to bring back money of a shared account."""
+
+
+def lease(account: str, *, left: float | None) -> workflow.ActivityConfig:
+    patience = LEASE_PATIENCE if left is None else min(LEASE_PATIENCE, timedelta(seconds=left))
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=10),
+        schedule_to_close_timeout=patience,
+        retry_policy=retry_policy(Retry(initial=0.2, factor=1.5, maximum=2.0), attempts=1000),
+        summary=f"lease from {account}",
+    )
+
+
+def settle(account: str) -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=5),
+        schedule_to_close_timeout=timedelta(seconds=30),
+        retry_policy=retry_policy(Retry(initial=0.2, maximum=2.0), attempts=20),
+        summary=f"settle with {account}",
+    )
+
+
+def audit() -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=30),
+        retry_policy=retry_policy(Retry(initial=1.0), attempts=5),
+        summary="are the runs that hold leases still there?",
+    )
+
+
+def recall(*, left: float | None) -> workflow.ActivityConfig:
+    seconds = 5.0 if left is None else max(1.0, min(5.0, left))
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=seconds),
+        schedule_to_close_timeout=timedelta(seconds=2 * seconds),
+        retry_policy=retry_policy(Retry(initial=0.2, maximum=1.0), attempts=3),
+        summary="the last good answer to the same input",
+    )
+
+
+def alert(text: str) -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=10),
+        retry_policy=retry_policy(Retry(initial=1.0, maximum=30.0), attempts=5),
+        summary=text[:120],
+    )

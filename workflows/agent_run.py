@@ -13,6 +13,7 @@ ignored. Updates are refused by their validators, which leaves no trace in histo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -25,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel
 
     from interlock import options, ports
+    from interlock.accounts import agent_account, ledger_id
     from interlock.contracts import (
         AgentResult,
         AgentTask,
@@ -33,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
         Extension,
         Limits,
         Note,
+        Observation,
         ResolveAgent,
         RunStatus,
         Steer,
@@ -40,10 +43,14 @@ with workflow.unsafe.imports_passed_through():
         parse,
     )
     from interlock.policies import budget
-    from workflows import model_turn, tool_calls
+    from interlock.policies.degradation import Trouble
+    from workflows import grants, ladder, model_turn, tool_calls
     from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
+
+BUDGET = "interlock budget"
+"""Who pauses a run that is out of money, where its agent asks for that."""
 
 
 @workflow.defn(name="AgentRun")
@@ -77,12 +84,12 @@ class AgentRun:
             await workflow.wait_condition(lambda: work.done() or run.killed is not None)
         except asyncio.CancelledError:
             await self._stop(work)
-            self._close(run.result("cancelled", "", "notice", "cancelled"))
+            await self._close(lambda: run.result("cancelled", "", "notice", "cancelled"))
             raise
         if run.killed is not None:
             await self._stop(work)
-            note = run.killed
-            result = self._close(run.result("killed", "", "notice", f"{note.reason or 'killed'} (by {note.by})"))
+            why = f"{run.killed.reason or 'killed'} (by {run.killed.by})"
+            result = await self._close(lambda: run.result("killed", "", "notice", why))
             raise ApplicationError(f"killed: {result.reason}", result, type="RunKilled", non_retryable=True)
         await workflow.wait_condition(workflow.all_handlers_finished)
         try:
@@ -92,13 +99,15 @@ class AgentRun:
             raise
         if isinstance(done, Carried):
             workflow.continue_as_new(done)
-        return self._close(done)
+        return await self._close(done)
 
     async def _work(self) -> AgentResult | Carried:
         run = self._run
         try:
             if not run.resolved:
                 await self._resolve()
+            if run.tier is None:
+                run.tier = await model_turn.classify(run) if run.task.complexity == "auto" else run.task.complexity
             if run.spec.plan and run.messages == 0:
                 await self._plan()
             while True:
@@ -106,17 +115,33 @@ class AgentRun:
                 if run.transcript is not None:
                     return run.carry(run.transcript)
                 if (reason := budget.spent_up(run.limits, run.spent)) is not None:
-                    return await model_turn.step_down(run, reason, ask=True)
-                run.step += 1
-                reply = await model_turn.take(run)
-                run.index()
-                if reply.message.calls:
-                    await tool_calls.perform(run, reply)
-                elif not run.steering:
-                    cut = "the answer was cut off by its length" if reply.finish == "length" else None
-                    return run.result("degraded" if cut else "completed", reply.message.text, "model", cut)
+                    return await ladder.step_down(run, Trouble("limit", reason))
+                if (result := await self._step()) is not None:
+                    return result
         except model_turn.TurnFailed as failure:
-            return await model_turn.step_down(run, failure.reason, ask=failure.limit)
+            return await ladder.step_down(
+                run, Trouble("models" if failure.kind == "models" else "limit", failure.reason)
+            )
+
+    async def _step(self) -> AgentResult | None:
+        """One turn and the calls it asks for; the result, when it was the last."""
+        run = self._run
+        run.step += 1
+        try:
+            reply = await model_turn.take(run)
+        except model_turn.TurnFailed as failure:
+            if failure.kind != "money" or run.spec.on_budget != "pause":
+                raise
+            run.step -= 1
+            run.paused = Note(reason=f"{failure.reason}; extend the run, or kill it", by=BUDGET)
+            return None
+        run.index()
+        if reply.message.calls:
+            await tool_calls.perform(run, reply)
+        elif not run.steering:
+            cut = "the answer was cut off by its length" if reply.finish == "length" else None
+            return run.result("degraded" if cut else "completed", reply.message.text, "model", cut)
+        return None
 
     async def _resolve(self) -> None:
         run = self._run
@@ -159,10 +184,27 @@ class AgentRun:
         work.cancel()
         await workflow.wait([work], timeout=options.CANCEL_PATIENCE.total_seconds())
 
-    def _close(self, result: AgentResult) -> AgentResult:
-        self._run.clock.stop()
-        self._run.enter("closed")
-        return result
+    async def _close(self, result: AgentResult | Callable[[], AgentResult]) -> AgentResult:
+        """Settle everything, and say how the run ended: after what is still in flight was charged."""
+        run = self._run
+        run.settle_abandoned()
+        closed = result() if callable(result) else result
+        run.clock.stop()
+        run.enter("closed")
+        await grants.settle(run)
+        await self._observe(closed)
+        return closed
+
+    async def _observe(self, result: AgentResult) -> None:
+        """Tell the agent's ledger what the run cost. Without it statistics are poorer; nothing else is."""
+        if not self._run.resolved:
+            return
+        ledger = workflow.get_external_workflow_handle(ledger_id(agent_account(self._run.spec.name)))
+        seen = Observation(run=workflow.info().workflow_id, usd=result.usage.usd, outcome=result.outcome)
+        try:
+            await ledger.signal("observe", seen)
+        except ApplicationError as error:
+            workflow.logger.info("the cost was not told to the agent's ledger: %s", error)
 
     # -- handlers -------------------------------------------------------------------------------------
 
@@ -213,8 +255,11 @@ class AgentRun:
     @workflow.update
     def extend(self, *args: Any) -> RunStatus:
         """Raise limits of this run: ``{limits, by}``."""
-        self._run.limits = self._extended(args)
-        return self._run.status()
+        run = self._run
+        run.limits = self._extended(args)
+        if run.paused is not None and run.paused.by == BUDGET:
+            run.paused = None
+        return run.status()
 
     @extend.validator
     def _extendable(self, *args: Any) -> None:

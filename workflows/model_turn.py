@@ -1,33 +1,52 @@
-"""One turn with the model: route, grant, call, settle; or step down the ladder."""
+"""One turn with the model: route, grant, call, settle."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    TimeoutType,
+    is_cancelled_exception,
+)
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
-from interlock.contracts import AgentResult, Grant, ModelCall, ModelReply, Purpose, Tier, UserMessage
+from interlock.contracts import (
+    Attempt,
+    Grant,
+    ModelCall,
+    ModelReply,
+    Purpose,
+    Tier,
+    UserMessage,
+)
 from interlock.errors import action_for
 from interlock.policies import budget
-from interlock.policies.degradation import FINAL_ANSWER_PROMPT, NOTICE
-from interlock.policies.routing import Choice, route
+from interlock.policies.routing import Choice, candidates, route, tier_of
 from interlock.transcript import unusable
+from workflows import grants
 from workflows.run_state import Run
 
 PLAN_PROMPT = "First write a short plan: the steps you will take, in order. Do not call tools yet."
 CARRY_OUT_PROMPT = "Now carry out the plan."
+CLASSIFY_PROMPT = (
+    "How hard is the task below? simple: one look-up or a short answer. medium: several steps. complex: long "
+    "reasoning or many sources. Answer with one word: simple, medium or complex.\n\n{input}"
+)
 
 
 @dataclass
 class TurnFailed(Exception):
-    """No model gave a usable reply. ``reason`` in words; ``limit``: it was a limit that was in the way, so a last
-    answer from what was held back may still be had."""
+    """No model gave a usable reply. ``kind``: it was a limit on money, one on time, or the models themselves."""
 
     reason: str
-    limit: bool = False
+    kind: Literal["money", "time", "models"]
 
 
 async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> ModelReply:
@@ -35,18 +54,15 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> Mo
     failed: dict[str, str] = {}
     spoiled = 0
     while True:
-        choice = route(run.spec.models, _tier(run), failed)
-        if choice is None:
-            raise TurnFailed("; ".join(f"{model}: {why}" for model, why in failed.items()))
         run.delta += run.steering
         run.steering = []
-        call = _call(run, choice, purpose, tools=tools)
+        choice, grant = await _choose(run, purpose, failed, tools=tools)
+        call = _call(run, choice, grant, purpose, tools=tools)
         try:
             reply = await _execute(run, call)
         except ActivityError as error:
-            failed[choice.model] = _explain(run, error)
+            failed[choice.model] = _explain(error)
             continue
-        run.charge(choice.model, reply.usage)
         run.transcript = reply.transcript
         problem = unusable(reply)
         if problem is None:
@@ -54,84 +70,133 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> Mo
             return reply
         spoiled += 1
         if spoiled == 2:
-            raise TurnFailed(f"{choice.model} gave no usable reply twice: {problem}")
+            raise TurnFailed(f"{choice.model} gave no usable reply twice: {problem}", "models")
         run.delta.append(UserMessage(text=f"Your last reply could not be used: {problem}. Please reply again."))
 
 
-def _tier(run: Run) -> Tier:
-    return "medium" if run.task.complexity == "auto" else run.task.complexity
+async def classify(run: Run) -> Tier:
+    """The tier of a task whose complexity is ``auto``: the cheapest model is asked, once. Whatever goes wrong:
+    medium."""
+    model = run.spec.models.simple
+    prompt = UserMessage(text=CLASSIFY_PROMPT.format(input=run.task.input))
+    try:
+        granted = await grants.grant(run, model, "classify", tools=False)
+        if not isinstance(granted, Grant):
+            return "medium"
+        call = _call(run, Choice(model, "classify the task"), granted, "classify", tools=False)
+        reply = await _execute(run, call.model_copy(update={"delta": (prompt,)}))
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        return "medium"
+    except TurnFailed:
+        return "medium"
+    return tier_of(reply.message.text)
 
 
-def _call(run: Run, choice: Choice, purpose: Purpose, *, tools: bool) -> ModelCall:
+async def _choose(run: Run, purpose: Purpose, failed: dict[str, str], *, tools: bool) -> tuple[Choice, Grant]:
+    """The best model that works and that the budget affords, with its grant."""
+    tier = run.tier or "medium"
+    unaffordable: dict[str, str] = {}
+    for model in candidates(run.spec.models, tier, failed):
+        granted = await grants.grant(run, model, purpose, tools=tools)
+        if isinstance(granted, Grant):
+            choice = route(run.spec.models, tier, failed, unaffordable)
+            if choice is not None:
+                return choice, granted
+        else:
+            unaffordable[model] = granted.reason
+    if unaffordable:
+        raise TurnFailed(next(iter(unaffordable.values())), "money")
+    raise TurnFailed("; ".join(f"{model}: {why}" for model, why in failed.items()), "models")
+
+
+def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bool) -> ModelCall:
     run.routed(choice.model, choice.reason)
     run.calls += 1
+    delta = tuple(run.delta)
     return ModelCall(
-        key=run.key(f"model-{run.calls}"),
+        # Of the content as well: after a reset the same number may stand for another call.
+        key=run.key(f"model-{run.calls}", choice.model, *(message.model_dump_json() for message in delta)),
         step=run.step,
         model=choice.model,
         purpose=purpose,
         base=run.messages,
         after=run.last_reply,
-        delta=tuple(run.delta),
+        delta=delta,
         tools=tools and bool(run.spec.tools),
-        grant=Grant(max_tokens=run.spec.max_output_tokens, attempts=run.spec.retry.attempts),
-        price=run.spec.prices.get(choice.model),
+        grant=grant,
+        price=run.spec.prices[choice.model],
         retry=run.spec.retry,
         carry=workflow.info().is_continue_as_new_suggested(),
     )
 
 
 async def _execute(run: Run, call: ModelCall) -> ModelReply:
+    """Make the call, and charge it whatever becomes of it."""
     held_back = budget.seconds_held_back(run.limits, begun=run.messages > 0) if call.purpose != "final" else 0.0
     left = budget.seconds_left(run.limits, run.spent, held_back)
     if left is not None and left <= 0:
-        raise TurnFailed(f"the time budget of {run.limits.seconds:g} s is spent", limit=True)
-    return await workflow.execute_activity_method(
-        ports.Models.model,
-        call,
-        **options.model(
+        raise TurnFailed(f"the time budget of {run.limits.seconds:g} s is spent", "time")
+    run.sent(call)
+    try:
+        reply = await workflow.execute_activity_method(
+            ports.Models.model,
             call,
-            seconds=budget.call_seconds(run.limits, left),
-            left=left,
-            summary=_summary(run, call),
-        ),
-    )
+            **options.model(
+                call, seconds=budget.call_seconds(run.limits, left), left=left, summary=_summary(run, call)
+            ),
+        )
+    except ActivityError as error:
+        attempts, unreported = _made(call, error)
+        run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
+        raise
+    run.settled(call, reply.usage)
+    return reply
+
+
+def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
+    """The attempts of a call that failed, and how many more there may have been that nobody told of."""
+    granted = call.grant.attempts
+    match error.cause:
+        case ApplicationError(details=[told, *_]) | CancelledError(details=[told, *_]):
+            return _attempts(told), 0
+        case ApplicationError(type="TranscriptMismatch"):
+            return [], 0
+        case ApplicationError():
+            return [], 1
+        case TimedOut(type=TimeoutType.SCHEDULE_TO_START):
+            return [], 0
+        case TimedOut(last_heartbeat_details=details, type=kind):
+            told = _attempts(details[0]) if details else []
+            # Time ran out between attempts, or in one: at most one did not get to say that it began. Where all
+            # attempts were used, each that is not on record was made.
+            most = len(told) + 1 if kind == TimeoutType.SCHEDULE_TO_CLOSE else granted
+            return told, max(0, min(most, granted) - len(told))
+        case _:  # cancelled before it could say anything
+            return [], granted
+
+
+def _attempts(told: Sequence[Any]) -> list[Attempt]:
+    return [Attempt.model_validate(each) for each in told]
 
 
 def _summary(run: Run, call: ModelCall) -> str:
-    """``claude-sonnet-4-5 · step 3 · $0.0144 of $0.5``: what was spent before the call, as that is all one can know."""
+    """``claude-sonnet-4-5 · step 3 · $0.0144 of $0.50``: what was spent before the call is all one can know."""
     what = {"step": f"step {call.step}", "final": "final answer"}.get(call.purpose, call.purpose)
     return f"{call.model.partition(':')[2]} · {what} · {budget.spent_of(run.usage.usd, run.limits.usd)}"
 
 
-def _explain(run: Run, error: ActivityError) -> str:
+def _explain(error: ActivityError) -> str:
     """Why a call failed, in words, when another model may be asked instead. Raises when none may."""
-    cause = error.cause
     if is_cancelled_exception(error):
         raise error
-    match cause:
+    match error.cause:
         case ApplicationError(type=kind, message=message):
             if action_for(kind) == "give_up":
-                raise TurnFailed(f"{kind}: {message}", limit=kind == "BudgetExceeded")
+                raise TurnFailed(f"{kind}: {message}", "money" if kind == "BudgetExceeded" else "models")
             return f"{kind}: {message}"
         case TimedOut():
             return "ModelTimeout: no worker reported an answer in time"
         case _:
-            return str(cause or error)
-
-
-async def step_down(run: Run, reason: str, *, ask: bool) -> AgentResult:
-    """The ladder, for a run that cannot go on: one final answer without tools, else a notice.
-
-    ``ask``: a model may still be asked; it is not, when it is the models that failed."""
-    if ask and run.messages > 0:
-        run.delta.append(UserMessage(text=FINAL_ANSWER_PROMPT.format(reason=reason)))
-        try:
-            reply = await take(run, "final", tools=False)
-        except TurnFailed as failure:
-            reason = f"{reason}; no final answer: {failure.reason}"
-        else:
-            if reply.message.text.strip():
-                return run.result("degraded", reply.message.text, "final_answer", reason)
-            reason = f"{reason}; no final answer: the model asked for a tool"
-    return run.result("unavailable", NOTICE, "notice", reason)
+            return str(error.cause or error)

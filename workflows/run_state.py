@@ -18,6 +18,7 @@ from interlock.contracts import (
     AgentSpec,
     AgentTask,
     Carried,
+    Leased,
     Limits,
     Message,
     ModelCall,
@@ -29,10 +30,12 @@ from interlock.contracts import (
     RunStatus,
     Source,
     State,
+    Tier,
     Transcript,
     Usage,
     UserMessage,
     input_hash,
+    size,
 )
 from interlock.policies import budget
 
@@ -85,6 +88,12 @@ class Run:
     killed: Note | None = None
     ignored_signals: int = 0
     transcript: Transcript | None = None
+    tier: Tier | None = None
+    bytes: int = 0
+    last_model: str = ""
+    last_tokens: int = 0
+    leases: list[Leased] = field(default_factory=list)
+    in_flight: dict[str, ModelCall] = field(default_factory=dict)
     _indexed: dict[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -112,6 +121,11 @@ class Run:
             routing=list(progress.routing),
             paused=progress.paused,
             ignored_signals=progress.ignored_signals,
+            tier=progress.tier,
+            bytes=progress.bytes,
+            last_model=progress.last_model,
+            last_tokens=progress.last_tokens,
+            leases=list(progress.leases),
         )
 
     def carry(self, transcript: Transcript) -> Carried:
@@ -131,6 +145,11 @@ class Run:
             routing=tuple(self.routing),
             paused=self.paused,
             ignored_signals=self.ignored_signals,
+            tier=self.tier,
+            bytes=self.bytes,
+            last_model=self.last_model,
+            last_tokens=self.last_tokens,
+            leases=tuple(self.leases),
         )
         return Carried(task=self.task, progress=progress, transcript=transcript)
 
@@ -148,6 +167,8 @@ class Run:
 
     def resolve(self, spec: AgentSpec, limits: Limits) -> None:
         self._spec, self.limits = spec, limits
+        self.bytes = len(spec.instructions.encode()) + spec.schema_bytes
+        self.leases = [Leased(account=each.of(self.task.user_id, spec.name)) for each in spec.accounts]
 
     def key(self, *parts: str) -> str:
         """A name for one call: the same for every attempt, worker and reset, different for every other call."""
@@ -171,25 +192,47 @@ class Run:
 
     # -- what happens to it ---------------------------------------------------------------------------
 
-    def charge(self, model: str, usage: Usage) -> None:
-        self.by_model[model] = self.by_model.get(model, Usage()) + usage
+    def sent(self, call: ModelCall) -> None:
+        self.in_flight[call.key] = call
+
+    def settled(self, call: ModelCall, usage: Usage) -> None:
+        """A call's fate is known, and charged."""
+        if self.in_flight.pop(call.key, None) is not None:
+            self.by_model[call.model] = self.by_model.get(call.model, Usage()) + usage
+
+    def settle_abandoned(self) -> None:
+        """Charge the calls that the run ends without waiting for: all that they were granted."""
+        for call in list(self.in_flight.values()):
+            self.settled(call, budget.charge(call.price, call.grant, (), unreported=call.grant.attempts))
 
     def said(self, call: ModelCall, reply: ModelReply) -> None:
         """A reply has joined the conversation."""
         self.messages += len(call.delta) + 1
+        self.bytes += sum(size(message) for message in call.delta) + size(reply.message)
+        billed = [attempt for attempt in reply.attempts if attempt.fate == "billed"]
+        self.last_model = call.model
+        self.last_tokens = billed[-1].input_tokens + billed[-1].output_tokens if billed else 0
         self.last_reply = reply.reply_id
         self.delta = []
 
     def routed(self, model: str, reason: str) -> None:
         self.routing = [*self.routing, Routed(step=self.step, model=model, reason=reason)][-KEPT_ROUTES:]
 
-    def result(self, outcome: Outcome, output: str, source: Source, reason: str | None = None) -> AgentResult:
+    def result(
+        self,
+        outcome: Outcome,
+        output: str,
+        source: Source,
+        reason: str | None = None,
+        as_of: datetime | None = None,
+    ) -> AgentResult:
         self.outcome, self.reason = outcome, reason
         return AgentResult(
             outcome=outcome,
             output=output,
             source=source,
             reason=reason,
+            as_of=as_of,
             steps=self.step,
             tool_calls=self.tool_calls,
             usage=self.usage,

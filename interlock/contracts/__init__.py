@@ -19,6 +19,7 @@ from __future__ import annotations
 from interlock.contracts.agent import (
     Account,
     AgentSpec,
+    Bounds,
     LongContext,
     Models,
     Price,
@@ -53,6 +54,7 @@ from interlock.contracts.base import (
 from interlock.contracts.calls import (
     Alert,
     Attempt,
+    AuditCall,
     Carried,
     Grant,
     LeaseCall,
@@ -76,12 +78,14 @@ from interlock.contracts.conversation import (
     ToolMessage,
     Transcript,
     UserMessage,
+    size,
 )
 from interlock.contracts.ledger import (
     AccountLimit,
     HeldLease,
     LeaseReply,
     LeaseRequest,
+    LedgerSettings,
     LedgerState,
     LedgerStatus,
     Observation,
@@ -113,6 +117,8 @@ __all__ = [
     "Asked",
     "AssistantMessage",
     "Attempt",
+    "AuditCall",
+    "Bounds",
     "CallPart",
     "Carried",
     "Complexity",
@@ -128,6 +134,7 @@ __all__ = [
     "LeaseReply",
     "LeaseRequest",
     "Leased",
+    "LedgerSettings",
     "LedgerState",
     "LedgerStatus",
     "LimitName",
@@ -178,4 +185,5 @@ __all__ = [
     "explain",
     "input_hash",
     "parse",
+    "size",
 ]

@@ -92,6 +92,24 @@ class ToolSpec(Wire):
     max_result_bytes: int = 65_536
 
 
+class Bounds(Wire):
+    """What the bound of a call is made of, in tokens. Recorded with the run: another release may reckon otherwise.
+
+    least_output    below it a call is not worth its input
+    good_output     what is leased for, where money is shared
+    final_output    held back for a final answer
+    message_margin  what a provider adds around one message or tool call: roles, separators, ids
+    request_margin  what it adds to a request
+    tools_margin    what it adds to one with tools: its own instructions on how to call them"""
+
+    least_output: int = 64
+    good_output: int = 256
+    final_output: int = 512
+    message_margin: int = 16
+    request_margin: int = 64
+    tools_margin: int = 1024
+
+
 class AgentSpec(Wire):
     """An agent as a run records it, once: a deploy never changes a run under way."""
 
@@ -111,6 +129,7 @@ class AgentSpec(Wire):
     cache_max_age: float = 86_400.0
     cache_scope: Literal["user", "agent"] = "user"
     schema_bytes: int = 0
+    bounds: Bounds = Bounds()
 
     def tool(self, name: str) -> ToolSpec | None:
         return next((tool for tool in self.tools if tool.name == name), None)

@@ -29,7 +29,6 @@ class Attempt(Wire):
 
     number: int
     fate: Literal["unknown", "unbilled", "billed"]
-    worker: str = ""
     error: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
@@ -53,7 +52,7 @@ class ModelCall(Wire):
     delta: tuple[Message, ...]
     tools: bool = True
     grant: Grant
-    price: Price | None = None
+    price: Price
     retry: Retry = Retry()
     carry: bool = False
 
@@ -122,6 +121,12 @@ class RecallCall(Wire):
     max_age: float
     before: AwareDatetime
     run: str
+
+
+class AuditCall(Wire):
+    """Input of ``audit``: which of these runs, ``id/execution``, have ended?"""
+
+    runs: tuple[str, ...]
 
 
 class Recalled(Wire):

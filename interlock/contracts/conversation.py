@@ -70,6 +70,11 @@ class ToolMessage(Wire):
     is_error: bool = False
 
 
+def size(message: UserMessage | AssistantMessage | ToolMessage) -> int:
+    """Bytes of a message, with all that is sent of it; never less than a tokenizer sees."""
+    return len(message.model_dump_json().encode())
+
+
 Message: TypeAlias = Annotated[UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
 
 

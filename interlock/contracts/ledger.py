@@ -13,13 +13,15 @@ RunName = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 class LeaseRequest(Asked):
-    """Payload of ``lease``. ``usd`` is what is wanted, ``at_least`` what would still be of use.
+    """Payload of ``lease``. ``usd`` is what is wanted, ``enough`` what would do well, ``at_least`` what would still
+    be of use. A request that says what is enough is refused while others hold the money and may bring it back.
 
     ``key`` names the request for good: asked twice, it is granted once. ``limit_usd`` and ``window`` are what the
     run's agent declares for the account; what an operator has set takes precedence."""
 
     run: RunName
     usd: Money
+    enough: Money = Decimal(0)
     at_least: Money = Decimal(0)
     key: str = ""
     execution: str = ""
@@ -78,10 +80,27 @@ class HeldLease(Wire):
     keys: dict[str, Decimal] = Field(default_factory=dict)
 
 
+class LedgerSettings(Wire):
+    """How a ledger judges. Part of its state, so that another release does not judge its history otherwise.
+
+    audit_after  seconds after which it asks whether a run that holds a lease is still there, and how often
+    kept_costs   costs of recent runs that statistics are made from
+    least_runs   runs before their costs say anything
+    deviations   median absolute deviations, made comparable to standard ones, that make a run an outlier
+    floor_usd    and at least so many dollars above the median: runs that all cost the same have no deviation"""
+
+    audit_after: float = 30.0
+    kept_costs: int = 200
+    least_runs: int = 10
+    deviations: int = 6
+    floor_usd: Decimal = Decimal("0.01")
+
+
 class LedgerState(Wire):
     """A ledger's whole state: what its start, and each continue-as-new, is given."""
 
     account: str
+    settings: LedgerSettings = LedgerSettings()
     limit: AccountLimit | None = None
     limit_by: Literal["agent", "operator"] = "agent"
     window_start: AwareDatetime | None = None

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from statistics import median
 
-from interlock.contracts import Limits
+from interlock.contracts import LedgerSettings, Limits
 
-LEAST_RUNS = 10
-"""Runs before their costs say anything."""
-
-DEVIATIONS = 6
-NORMAL = Decimal("1.4826")  # makes the median absolute deviation comparable to a standard deviation
-FLOOR_USD = Decimal("0.01")
+NORMAL = Decimal("1.4826")
+"""Makes the median absolute deviation comparable to a standard deviation."""
 
 
 def too_many_calls(limits: Limits, made: int, asked: int) -> str | None:
@@ -23,16 +19,16 @@ def too_many_calls(limits: Limits, made: int, asked: int) -> str | None:
     return None
 
 
-def cost_outlier(costs: Sequence[Decimal], usd: Decimal) -> str | None:
+def cost_outlier(settings: LedgerSettings, costs: Sequence[Decimal], usd: Decimal) -> str | None:
     """Why a run that cost ``usd`` stands out from ``costs``, those of recent runs; ``None``: it does not.
 
     Robust: median and median absolute deviation, which a few dear runs do not move. With a floor, because runs
     that all cost the same have no deviation, and a cent more would be an outlier."""
-    if len(costs) < LEAST_RUNS:
+    if len(costs) < settings.least_runs:
         return None
     middle = median(costs)
     deviation = median(abs(cost - middle) for cost in costs)
-    threshold = middle + max(DEVIATIONS * NORMAL * deviation, middle, FLOOR_USD)
+    threshold = middle + max(settings.deviations * NORMAL * deviation, middle, settings.floor_usd)
     if usd <= threshold:
         return None
     return f"a run cost ${usd:.4f}; the median of the last {len(costs)} is ${middle:.4f} (alert above ${threshold:.4f})"

@@ -21,23 +21,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from interlock.contracts import Attempt, Grant, LimitName, Limits, Price, Usage
+from interlock.contracts import Attempt, Bounds, Grant, LimitName, Limits, Price, Usage
 from interlock.policies.prices import cost, most
-
-LEAST_OUTPUT = 16
-"""Output tokens below which a call is not worth its input."""
-
-FINAL_OUTPUT = 512
-"""Output tokens that are held back for a final answer."""
-
-MESSAGE_MARGIN = 16
-"""Tokens a provider adds around one message or tool call: roles, separators, ids."""
-
-REQUEST_MARGIN = 64
-"""Tokens a provider adds to a request."""
-
-TOOLS_MARGIN = 1024
-"""Tokens a provider adds to a request that has tools: its own instructions on how to call them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +43,17 @@ class Room:
     name: str
     usd: Decimal | None = None
     tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is held back for a final answer."""
+
+    usd: Decimal = Decimal(0)
+    tokens: int = 0
+
+
+NOTHING = Kept()
 
 
 @dataclass(frozen=True)
@@ -111,14 +107,21 @@ def left(limits: Limits, spent: Spent) -> dict[LimitName, Decimal | int | float 
     return remaining
 
 
-def rooms(limits: Limits, spent: Spent) -> list[Room]:
-    """What remains of a run's own limits on money and tokens."""
+def rooms(limits: Limits, spent: Spent, kept: Kept) -> list[Room]:
+    """What a call may use of a run's own limits on money and tokens: what remains, less what is kept."""
     found: list[Room] = []
     if limits.usd is not None:
-        found.append(Room(f"the budget of {dollars(limits.usd)}", usd=max(Decimal(0), limits.usd - spent.usd)))
+        keep = min(kept.usd, limits.usd / 5)
+        found.append(Room(f"the budget of {dollars(limits.usd)}", usd=limits.usd - spent.usd - keep))
     if limits.tokens is not None:
-        found.append(Room(f"the budget of {limits.tokens} tokens", tokens=max(0, limits.tokens - spent.tokens)))
+        keep_tokens = min(kept.tokens, limits.tokens // 5)
+        found.append(Room(f"the budget of {limits.tokens} tokens", tokens=limits.tokens - spent.tokens - keep_tokens))
     return found
+
+
+def kept_of_account(kept: Kept, account_limit: Decimal) -> Decimal:
+    """What a run keeps back of a shared account: a twentieth at most, for there are other runs."""
+    return min(kept.usd, account_limit / 20)
 
 
 # -- time and steps -----------------------------------------------------------------------------------------
@@ -153,17 +156,19 @@ def spent_up(limits: Limits, spent: Spent) -> str | None:
 # -- grants -------------------------------------------------------------------------------------------------
 
 
-def input_bound(conversation_bytes: int, delta_bytes: int, messages: int, known: int | None, *, tools: bool) -> int:
+def input_bound(
+    bounds: Bounds, conversation_bytes: int, delta_bytes: int, messages: int, known: int | None, *, tools: bool
+) -> int:
     """The most input tokens a call can be billed for.
 
     conversation_bytes  of instructions, tool schemas and every message so far, the new ones not included
     delta_bytes         of the new messages, ``messages`` of them
-    known               input and output tokens of the last reply, when the same model gave it"""
-    margin = REQUEST_MARGIN + MESSAGE_MARGIN * messages + (TOOLS_MARGIN if tools else 0)
-    by_bytes = conversation_bytes + delta_bytes + margin
+    known               input and output tokens of the last reply, when the same model gave it, with the same tools"""
+    margin = bounds.request_margin + bounds.message_margin * messages
+    by_bytes = conversation_bytes + delta_bytes + margin + (bounds.tools_margin if tools else 0)
     if known is None:
         return by_bytes
-    return min(by_bytes, known + delta_bytes + margin)
+    return min(by_bytes, known + delta_bytes + margin)  # what tools add is in the reply's own count
 
 
 def grant(
@@ -173,63 +178,56 @@ def grant(
     *,
     wanted_output: int,
     wanted_attempts: int,
-    held_back: Room | None = None,
+    least_output: int,
 ) -> Grant | Refusal:
     """The largest grant that fits every room, or which is in the way.
 
     Attempts are given up before output is: a second attempt may never be needed, half an answer always hurts."""
     attempts, output = wanted_attempts, wanted_output
+    least_output = min(least_output, wanted_output)
     for room in rooms:
-        usd, tokens = _available(room, held_back)
-        least = _fits(price, input_tokens, LEAST_OUTPUT, usd, tokens)
+        least = _fits(price, input_tokens, least_output, room)
         if least < 1:
             return Refusal(room.name, f"{room.name} is spent")
-        whole = _fits(price, input_tokens, output, usd, tokens)
+        whole = _fits(price, input_tokens, output, room)
         if whole >= 1:
             attempts = min(attempts, whole)
         else:
-            attempts, output = 1, _most_output(price, input_tokens, output, usd, tokens)
+            attempts, output = 1, _most_output(price, input_tokens, least_output, output, room)
     return Grant(max_tokens=output, attempts=attempts, input_tokens=input_tokens, usd=most(price, input_tokens, output))
 
 
-def _available(room: Room, held_back: Room | None) -> tuple[Decimal | None, int | None]:
-    usd, tokens = room.usd, room.tokens
-    if held_back is not None:
-        usd = None if usd is None else usd - (held_back.usd or 0)
-        tokens = None if tokens is None else tokens - (held_back.tokens or 0)
-    return usd, tokens
+_PLENTY = 1_000_000
+"""Attempts beyond which nobody counts."""
 
 
-def _fits(price: Price, input_tokens: int, output: int, usd: Decimal | None, tokens: int | None) -> int:
+def _fits(price: Price, input_tokens: int, output: int, room: Room) -> int:
     """How many attempts of that size fit."""
     counts = [1_000_000]
-    if usd is not None:
+    if room.usd is not None:
         bound = most(price, input_tokens, output)
-        counts.append(int(usd // bound) if bound > 0 else 1_000_000 if usd >= 0 else 0)
-    if tokens is not None:
-        counts.append(max(0, tokens) // (input_tokens + output))
+        counts.append(int(room.usd // bound) if bound > 0 else 1_000_000 if room.usd >= 0 else 0)
+    if room.tokens is not None:
+        counts.append(max(0, room.tokens) // (input_tokens + output))
     return min(counts)
 
 
-def _most_output(price: Price, input_tokens: int, wanted: int, usd: Decimal | None, tokens: int | None) -> int:
-    """The most output of which one attempt fits; ``LEAST_OUTPUT`` is known to. Found by halving: a price need
-    not be linear."""
-    low, high = LEAST_OUTPUT, wanted
+def _most_output(price: Price, input_tokens: int, low: int, high: int, room: Room) -> int:
+    """The most output, between ``low`` that is known to fit and ``high``, of which one attempt fits. By halving:
+    a price need not be linear."""
     while low < high:
         middle = (low + high + 1) // 2
-        if _fits(price, input_tokens, middle, usd, tokens) >= 1:
+        if _fits(price, input_tokens, middle, room) >= 1:
             low = middle
         else:
             high = middle - 1
     return low
 
 
-def hold_back(limits: Limits, price: Price, input_tokens: int, output: int) -> Room:
-    """What is kept for a final answer after a call of that size: its price, a fifth of the limit at most."""
-    needed = most(price, input_tokens + output, FINAL_OUTPUT)
-    usd = needed if limits.usd is None else min(needed, limits.usd / 5)
-    tokens = input_tokens + output + FINAL_OUTPUT
-    return Room("held back", usd=usd, tokens=tokens if limits.tokens is None else min(tokens, limits.tokens // 5))
+def keep(bounds: Bounds, price: Price, input_tokens: int, output: int) -> Kept:
+    """What a final answer after a call of that size can need at most."""
+    after = input_tokens + output
+    return Kept(usd=most(price, after, bounds.final_output), tokens=after + bounds.final_output)
 
 
 # -- charges ------------------------------------------------------------------------------------------------
@@ -249,6 +247,12 @@ def charge(price: Price, grant: Grant, attempts: Sequence[Attempt], *, unreporte
         usd=sum((cost(price, attempt) for attempt in billed), unsettled),
         usd_unsettled=unsettled,
     )
+
+
+def joined(found: Sequence[Attempt], earlier: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts of an answer that was found in the journal, and those that began after it was given: they may
+    have been billed as well."""
+    return [*found, *earlier[len(found) :]]
 
 
 def may_be_billed(attempts: Sequence[Attempt]) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from interlock.contracts import Rung
@@ -44,7 +44,7 @@ def rungs(ladder: Sequence[Rung], trouble: Trouble, *, begun: bool) -> list[Rung
 
 def aged(output: str, as_of: datetime, now: datetime) -> str:
     """A remembered answer, labelled with its age."""
-    return f"[Answer from {words(now - as_of)} ago, {as_of:%Y-%m-%d %H:%M} UTC]\n{output}"
+    return f"[Answer from {words(now - as_of)} ago, {as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC]\n{output}"
 
 
 def words(age: timedelta) -> str:

@@ -31,9 +31,6 @@ from interlock.contracts import (
     Window,
 )
 
-KEPT_COSTS = 200
-"""Costs of recent runs that statistics are made from."""
-
 ZERO = Decimal(0)
 
 
@@ -83,7 +80,10 @@ def remaining(state: LedgerState) -> Decimal:
 
 
 def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[LedgerState, LeaseReply]:
-    """Grant what is wanted, or as much as there is if that is of use, or nothing."""
+    """Grant what is wanted, or as much as there is if that is of use, or nothing.
+
+    Of a request that says what is ``enough``, no more than a quarter of what remains is granted beyond that: a few
+    generous leases would keep everybody else waiting."""
     state = roll(_declared(state, request), now)
     name = _name(request.run, request.execution)
     lease = state.leases.get(name) or HeldLease(run=request.run, execution=request.execution, usd=ZERO, since=now)
@@ -91,8 +91,13 @@ def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[Led
         return state, _reply(state, lease.keys[request.key], now)
     available = remaining(state)
     granted = min(request.usd, available)
+    if request.enough:
+        granted = min(granted, max(request.enough, available / 4))
+        enough = min(request.enough, request.usd)
+        if granted < enough and _may_come_back(state, request, enough):
+            return state, _reply(state, ZERO, now, busy=True)
     if granted < request.at_least or granted == 0:
-        return state, _reply(state, ZERO, now, busy=_may_come_back(state, request))
+        return state, _reply(state, ZERO, now, busy=_may_come_back(state, request, request.at_least))
     keys = {**lease.keys, **({request.key: granted} if request.key else {})}
     lease = lease.model_copy(update={"usd": lease.usd + granted, "keys": keys})
     state = state.model_copy(update={"leases": {**state.leases, name: lease}})
@@ -110,8 +115,8 @@ def _declared(state: LedgerState, request: LeaseRequest) -> LedgerState:
     return state.model_copy(update={"limit": declared, **({"window_start": None} if moved else {})})
 
 
-def _may_come_back(state: LedgerState, request: LeaseRequest) -> bool:
-    """Whether what is wanted could be granted if the others gave back what they have not reported spent."""
+def _may_come_back(state: LedgerState, request: LeaseRequest, usd: Decimal) -> bool:
+    """Whether ``usd`` could be granted if the others gave back what they have not reported spent."""
     if state.limit is None:
         return False
     own = _name(request.run, request.execution)
@@ -119,7 +124,9 @@ def _may_come_back(state: LedgerState, request: LeaseRequest) -> bool:
         (max(ZERO, lease.usd - lease.spent_usd) for name, lease in state.leases.items() if name != own),
         ZERO,
     )
-    return others > 0 and remaining(state) + others >= max(request.at_least, Decimal("0.000001"))
+    # Not from `remaining`, which is never below zero: under a limit that was lowered, less comes back than is held.
+    then = state.limit.usd - state.spent_usd - held(state) + others
+    return others > 0 and then >= max(usd, Decimal("0.000001"))
 
 
 def settle(state: LedgerState, settlement: Settlement, now: datetime) -> tuple[LedgerState, SettleReply]:
@@ -167,12 +174,13 @@ def set_limit(state: LedgerState, limit: AccountLimit, now: datetime) -> LedgerS
 
 def observe(state: LedgerState, observation: Observation) -> LedgerState:
     """Keep what a run cost, for the statistics of its agent."""
-    costs = (*state.costs, observation.usd)[-KEPT_COSTS:]
+    costs = (*state.costs, observation.usd)[-state.settings.kept_costs :]
     return state.model_copy(update={"costs": costs, "runs": state.runs + 1})
 
 
-def stale(state: LedgerState, now: datetime, age: timedelta) -> list[str]:
+def stale(state: LedgerState, now: datetime) -> list[str]:
     """Leases that are old enough to ask whether their runs are still there."""
+    age = timedelta(seconds=state.settings.audit_after)
     return [name for name, lease in state.leases.items() if now - lease.since >= age]
 
 

@@ -15,6 +15,7 @@ EXPECTED: dict[str, Action] = {
     "ModelTimeout": "retry",
     "ModelReplyInvalid": "retry",
     "ToolFailed": "retry",
+    "AccountBusy": "retry",
     "ModelRejected": "route_around",
     "CircuitOpen": "route_around",
     "ToolArgumentsInvalid": "route_around",

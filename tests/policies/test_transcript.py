@@ -16,6 +16,7 @@ from interlock.contracts import (
     ModelCall,
     ModelReply,
     Models,
+    Price,
     Purpose,
     TextPart,
     Transcript,
@@ -36,7 +37,16 @@ def reply(text: str = "", *, calls: int = 0, finish: Finish = "stop", id: str = 
 def model_call(base: int, *said: str, purpose: Purpose = "step") -> ModelCall:
     delta: tuple[Message, ...] = tuple(UserMessage(text=text) for text in said)
     grant = Grant(max_tokens=1, attempts=1)
-    return ModelCall(key="k", step=1, model="scripted:x", base=base, delta=delta, grant=grant, purpose=purpose)
+    return ModelCall(
+        key="k",
+        step=1,
+        model="scripted:x",
+        base=base,
+        delta=delta,
+        grant=grant,
+        purpose=purpose,
+        price=Price(input="0", output="0"),
+    )
 
 
 @pytest.mark.parametrize(

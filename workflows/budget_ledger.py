@@ -1,0 +1,153 @@
+"""``BudgetLedger``: one shared account, for ever. It asks ``interlock.policies.ledger``, and answers.
+
+Its state is the input it carries over continue-as-new; nothing else knows what an account has spent.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import BaseModel
+
+    from interlock import options, ports
+    from interlock.accounts import account_of
+    from interlock.contracts import (
+        AccountLimit,
+        Alert,
+        AuditCall,
+        LeaseReply,
+        LeaseRequest,
+        LedgerState,
+        LedgerStatus,
+        Observation,
+        Settlement,
+        SettleReply,
+        parse,
+    )
+    from interlock.policies import anomaly, ledger
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@workflow.defn(name="BudgetLedger")
+class BudgetLedger:
+    @workflow.init
+    def __init__(self, *args: Any) -> None:
+        account = account_of(workflow.info().workflow_id)
+        try:
+            self._state = parse(LedgerState, args[0]) if len(args) == 1 else LedgerState(account=account)
+        except ValueError:
+            self._state = LedgerState(account=account)
+        self._alerts: list[Alert] = []
+        self._ignored = 0
+
+    @workflow.run
+    async def run(self, *args: Any) -> None:
+        while not self._may_continue():
+            try:
+                await workflow.wait_condition(
+                    lambda: bool(self._alerts) or self._may_continue(),
+                    timeout=timedelta(seconds=self._state.settings.audit_after) if self._state.leases else None,
+                )
+            except TimeoutError:
+                await self._audit()
+            while self._alerts:
+                await self._alert(self._alerts.pop(0))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(self._state)
+
+    def _may_continue(self) -> bool:
+        return workflow.info().is_continue_as_new_suggested() and not self._alerts
+
+    async def _audit(self) -> None:
+        """Charge the leases of runs that ended without settling: terminated, timed out, lost."""
+        old = ledger.stale(self._state, workflow.now())
+        if not old:
+            return
+        try:
+            gone = await workflow.execute_activity_method(
+                ports.Ledgers.audit, AuditCall(runs=tuple(old)), **options.audit()
+            )
+        except ActivityError as error:
+            workflow.logger.warning("audit failed, to be tried again: %s", error.cause)
+            return
+        self._state = ledger.charge_gone(self._state, gone)
+
+    async def _alert(self, alert: Alert) -> None:
+        try:
+            await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
+        except ActivityError as error:
+            workflow.logger.warning("alert not delivered: %s: %s", alert.text, error.cause)
+
+    # -- handlers -------------------------------------------------------------------------------------------
+
+    @workflow.update
+    def lease(self, *args: Any) -> LeaseReply:
+        """Take money for a run: ``{run, usd}``."""
+        self._state, reply = ledger.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        return reply
+
+    @lease.validator
+    def _leasable(self, *args: Any) -> None:
+        request = _one(LeaseRequest, args)
+        if self._state.limit is None and request.limit_usd is None:
+            raise ValueError(
+                f"account {self._state.account} has no limit; "
+                f"set one: interlock budget set {self._state.account} --usd 5.00 --window day"
+            )
+        _, reply = ledger.lease(self._state, request, workflow.now())
+        if reply.busy and request.enough:
+            # Rejected here, it leaves no trace in history, however many wait and however often they ask.
+            raise ApplicationError(f"the money of {self._state.account} is held by other runs", type="AccountBusy")
+
+    @workflow.update
+    def settle(self, *args: Any) -> SettleReply:
+        """Tell what a run has spent: ``{run, spent_usd, unsettled_usd, closed}``."""
+        self._state, reply = ledger.settle(self._state, _one(Settlement, args), workflow.now())
+        return reply
+
+    @settle.validator
+    def _settleable(self, *args: Any) -> None:
+        _one(Settlement, args)
+
+    @workflow.update
+    def set_limit(self, *args: Any) -> LedgerStatus:
+        """Set the account's limit: ``{usd, window}``."""
+        self._state = ledger.set_limit(self._state, _one(AccountLimit, args), workflow.now())
+        return self.status()
+
+    @set_limit.validator
+    def _limitable(self, *args: Any) -> None:
+        _one(AccountLimit, args)
+
+    @workflow.signal
+    def observe(self, *args: Any) -> None:
+        """Tell what a run cost: ``{run, usd, outcome}``."""
+        try:
+            seen = _one(Observation, args)
+        except ValueError as error:
+            self._ignored += 1
+            workflow.logger.warning("signal ignored: observe: %s", error)
+            return
+        why = anomaly.cost_outlier(self._state.settings, self._state.costs, seen.usd)
+        self._state = ledger.observe(self._state, seen)
+        if why is not None:
+            fields = {"run": seen.run, "account": self._state.account, "usd": str(seen.usd), "outcome": seen.outcome}
+            text = f"{seen.run}: {why}"
+            self._alerts.append(Alert(kind="cost_outlier", key=f"cost:{seen.run}", text=text, fields=fields))
+
+    @workflow.query
+    def status(self, *args: Any) -> LedgerStatus:
+        """Limit, window, spent, leased, remaining."""
+        return ledger.status(self._state, workflow.now())
+
+
+def _one(model: type[M], args: tuple[Any, ...]) -> M:
+    if len(args) != 1:
+        raise ValueError(f"takes one JSON object; {len(args)} were given")
+    return parse(model, args[0])

@@ -1,0 +1,172 @@
+"""What a model call may use: from the run's own limits, and from the shared accounts it leases from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from interlock import options, ports
+from interlock.contracts import (
+    Account,
+    Grant,
+    LeaseCall,
+    LeaseReply,
+    LeaseRequest,
+    Price,
+    Purpose,
+    SettleCall,
+    Settlement,
+    size,
+)
+from interlock.policies import budget
+from interlock.policies.budget import Kept, Refusal, Room
+from interlock.policies.prices import most
+from workflows.run_state import Run
+
+CLASSIFY_OUTPUT = 64
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A call that wants a grant."""
+
+    purpose: Purpose
+    price: Price
+    input_tokens: int
+    output: int
+    kept: Kept
+
+
+async def grant(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Grant | Refusal:
+    """The largest grant for a call of ``model``, with money leased for it where the run has shared accounts."""
+    ask = _ask(run, model, purpose, tools=tools)
+    own = _granted(run, ask, budget.rooms(run.limits, run.spent, ask.kept))
+    if isinstance(own, Refusal) and run.messages == 0:
+        # Nothing is known yet that a final answer could be made from: nothing is kept for one.
+        ask = replace(ask, kept=budget.NOTHING)
+        own = _granted(run, ask, budget.rooms(run.limits, run.spent, ask.kept))
+    if isinstance(own, Refusal) or not run.leases:
+        return own
+    rooms = budget.rooms(run.limits, run.spent, ask.kept)
+    for number in range(len(run.leases)):
+        room = await _lease(run, number, ask, own)
+        if isinstance(room, Refusal):
+            return room
+        rooms.append(room)
+    return _granted(run, ask, rooms)
+
+
+def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
+    spec, known = run.spec, None
+    if run.last_model == model and run.last_tokens and purpose != "classify":
+        known = run.last_tokens
+    delta_bytes = sum(size(message) for message in run.delta)
+    input_tokens = budget.input_bound(spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools)
+    output = CLASSIFY_OUTPUT if purpose == "classify" else spec.max_output_tokens
+    kept = budget.NOTHING
+    if purpose != "final" and "final_answer" in spec.ladder:
+        kept = budget.keep(spec.bounds, spec.prices[_cheapest(run)], input_tokens, output)
+    return Ask(purpose, spec.prices[model], input_tokens, output, kept)
+
+
+def _cheapest(run: Run) -> str:
+    """The model a final answer would be asked of where money is short."""
+    return min(run.spec.models.all(), key=lambda model: most(run.spec.prices[model], 1000, 1000))
+
+
+def _granted(run: Run, ask: Ask, rooms: list[Room]) -> Grant | Refusal:
+    return budget.grant(
+        ask.price,
+        ask.input_tokens,
+        rooms,
+        wanted_output=ask.output,
+        wanted_attempts=run.spec.retry.attempts,
+        least_output=run.spec.bounds.least_output,
+    )
+
+
+async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
+    """What the call may use of a shared account, leased where the run does not hold it yet; or why it may not."""
+    leased = run.leases[number]
+    account = leased.account
+    kept = budget.kept_of_account(ask.kept, account.usd)
+    have, bounds = leased.usd - run.usage.usd, run.spec.bounds
+    needed = most(ask.price, ask.input_tokens, min(bounds.least_output, own.max_tokens)) + kept
+    enough = most(ask.price, ask.input_tokens, min(bounds.good_output, own.max_tokens)) + kept
+    if have < enough and ask.purpose != "final":
+        wanted = max(own.usd + kept, enough, _tranche(run, account))
+        request = LeaseRequest(
+            run=workflow.info().workflow_id,
+            execution=workflow.info().first_execution_run_id,
+            usd=wanted - have,
+            enough=enough - have,
+            at_least=max(Decimal(0), needed - have),
+            key=run.key(f"lease-{leased.requests}", account.name),
+            limit_usd=account.usd,
+            window=account.window,
+        )
+        run.leases[number] = leased = leased.model_copy(update={"requests": leased.requests + 1})
+        reply = await _request(run, account, request)
+        if reply is not None:
+            run.leases[number] = leased = leased.model_copy(update={"usd": leased.usd + reply.granted_usd})
+        have = leased.usd - run.usage.usd
+        if have < needed:
+            return Refusal(account.name, _refused(account, reply))
+    return Room(f"account {account.name}", usd=have - kept)
+
+
+def _tranche(run: Run, account: Account) -> Decimal:
+    """What a run takes at a time, so that it need not ask for each call: never more than it may spend itself."""
+    tranche: Decimal = account.usd / 20
+    return tranche if run.limits.usd is None else min(tranche, max(Decimal(0), run.limits.usd - run.usage.usd))
+
+
+async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseReply | None:
+    """The account's answer; ``None``: others held the money for longer than the run waits."""
+    call = LeaseCall(account=account.name, request=request, limit_usd=account.usd, window=account.window)
+    left = budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=run.messages > 0))
+    try:
+        return await workflow.execute_activity_method(
+            ports.Ledgers.lease, call, **options.lease(account.name, left=left)
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        workflow.logger.warning("no lease from %s: %s", account.name, error.cause)
+        return None
+
+
+def _refused(account: Account, reply: LeaseReply | None) -> str:
+    if reply is None:
+        return f"account {account.name}: its money is held by other runs"
+    said = f"account {account.name}: its {budget.dollars(account.usd)} for {_WINDOWS[account.window]} is spent"
+    return said if reply.window_ends is None else f"{said}; the window ends {reply.window_ends:%Y-%m-%d %H:%M} UTC"
+
+
+_WINDOWS = {"day": "the day", "month": "the month", "total": "all time"}
+
+
+async def settle(run: Run) -> None:
+    """Tell each shared account what the run has spent; it will spend no more. What cannot be told is charged in
+    full, when the ledger finds the run gone."""
+    for leased in run.leases:
+        if leased.requests == 0:
+            continue
+        settlement = Settlement(
+            run=workflow.info().workflow_id,
+            execution=workflow.info().first_execution_run_id,
+            spent_usd=run.usage.usd,
+            unsettled_usd=run.usage.usd_unsettled,
+            closed=True,
+        )
+        try:
+            await workflow.execute_activity_method(
+                ports.Ledgers.settle,
+                SettleCall(account=leased.account.name, settlement=settlement),
+                **options.settle(leased.account.name),
+            )
+        except ActivityError as error:
+            workflow.logger.warning("settlement with %s failed: %s", leased.account.name, error.cause)
