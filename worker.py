@@ -49,7 +49,7 @@ from workflows.budget_ledger import BudgetLedger
 log = structlog.get_logger("interlock.worker")
 
 
-def providers() -> Providers:
+def default_providers() -> Providers:
     """Production and test differ by this dictionary."""
     return Providers(named={"scripted": Scripted()}, default=PydanticAI())
 
@@ -70,7 +70,8 @@ async def serving(
     transcript_bytes      the transcripts kept in memory; 0: rebuild from history at every call
     max_cached_workflows  open runs kept in memory; 0: replay from history at every task"""
     async with AsyncExitStack() as stack:
-        known = providers or globals()["providers"]()
+        known = providers or default_providers()
+        stack.push_async_callback(known.close)
         registry = Registry(agents, known)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
@@ -112,7 +113,7 @@ async def main(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     agents = load(arguments.agents or ["examples.analyst"])
-    Registry(agents, providers())  # before anything is started: a mistake here is the author's to mend
+    Registry(agents, default_providers())  # before anything is started: a mistake here is the author's to mend
     async with AsyncExitStack() as stack:
         if arguments.embedded:
             server = await stack.enter_async_context(

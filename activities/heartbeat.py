@@ -14,14 +14,14 @@ from interlock import options
 
 @asynccontextmanager
 async def heartbeating(details: Callable[[], tuple[Any, ...]] = tuple) -> AsyncIterator[None]:
-    """Heartbeat at once and every ``options.HEARTBEAT_EVERY``, with what ``details`` returns at the time."""
+    """Heartbeat every ``options.HEARTBEAT_EVERY``, with what ``details`` returns at the time. Not at once: most calls
+    are over by then, and each heartbeat is a request to the server and a write of its."""
 
     async def beat() -> None:
         while True:
-            activity.heartbeat(*details())
             await asyncio.sleep(options.HEARTBEAT_EVERY.total_seconds())
+            activity.heartbeat(*details())
 
-    activity.heartbeat(*details())
     beating = asyncio.create_task(beat())
     try:
         yield

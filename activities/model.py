@@ -45,11 +45,13 @@ class ModelActivity(ports.Models):
                 raise ApplicationError("the worker is shutting down", attempts, type="WorkerShutdown") from None
             raise CancelledError("cancelled", attempts) from None
         except Failure as failure:
+            activity.heartbeat(attempts)  # what the next attempt knows of this one
             raise application_error(failure, call.retry, attempts) from failure
         except Exception as error:
             log.exception("model.failed", model=call.model, key=call.key)
             unexpected = Failure("ModelUnavailable", f"{call.model}: {type(error).__name__}: {error}", fate="unknown")
-            raise application_error(unexpected, call.retry, attempts) from error
+            activity.heartbeat(attempts)
+            raise application_error(unexpected, call.retry, attempts) from None
         return reply.model_copy(update={"transcript": after}) if call.carry else reply
 
     async def _attempt(self, call: ModelCall, transcript: Transcript, attempts: list[Attempt]) -> ModelReply:
@@ -62,7 +64,8 @@ class ModelActivity(ports.Models):
         attempts.append(attempt)
         began = time.monotonic()
         try:
-            # Heartbeats begin before it is sent: an attempt that dies with its worker is on record.
+            # An attempt that dies with its worker before it could heartbeat is missed by the next, which counts
+            # it as unknown; so none has to be on record before it is sent.
             async with heartbeating(lambda: (attempts,)), asyncio.timeout(patience):
                 answer = await self._providers.of(call.model).ask(_request(call, transcript, patience))
         except TimeoutError:
@@ -103,7 +106,8 @@ def _request(call: ModelCall, transcript: Transcript, seconds: float) -> Request
         model=call.model,
         instructions=transcript.spec.instructions if call.purpose != "classify" else "",
         messages=(*transcript.messages, *call.delta),
-        tools=transcript.spec.tools if call.tools else (),
+        tools=transcript.spec.tools,
+        may_call=call.tools,
         max_tokens=call.grant.max_tokens,
         timeout=seconds,
         step=call.step,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
@@ -26,10 +27,12 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from interlock import search_attributes as sa
 from interlock.contracts import (
     AgentResult,
     AgentTask,
@@ -40,6 +43,8 @@ from interlock.contracts import (
     RunStatus,
     Steer,
     Transcript,
+    explain,
+    input_hash,
     parse,
 )
 from interlock.converter import data_converter
@@ -47,6 +52,7 @@ from interlock.errors import BadRequest, NoServer, NoWorker, RunFailed, RunNotFo
 from interlock.history import transcript_of
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 DEFAULT_TASK_QUEUE = "interlock"
 
@@ -111,27 +117,27 @@ class Run:
         return await self._ask(self.handle.query("status", result_type=RunStatus, rpc_timeout=PATIENCE))
 
     async def kill(self, reason: str = "", by: str = "client") -> None:
-        await self._signal("kill", Note(reason=reason, by=by))
+        await self._signal("kill", _valid(Note, reason=reason, by=by))
 
     async def pause(self, reason: str = "", by: str = "client") -> None:
-        await self._signal("pause", Note(reason=reason, by=by))
+        await self._signal("pause", _valid(Note, reason=reason, by=by))
 
     async def resume(self, reason: str = "", by: str = "client") -> None:
-        await self._signal("resume", Note(reason=reason, by=by))
+        await self._signal("resume", _valid(Note, reason=reason, by=by))
 
     async def steer(self, message: str, by: str = "client") -> None:
         """Tell the model something before its next turn."""
-        await self._signal("steer", Steer(message=message, by=by))
+        await self._signal("steer", _valid(Steer, message=message, by=by))
 
     async def decide(self, call_id: str, approve: bool, reason: str = "", by: str = "client") -> RunStatus:
         """Approve or reject a call that waits for a person."""
-        decision = Decision(call_id=call_id, approve=approve, reason=reason, by=by)
+        decision = _valid(Decision, call_id=call_id, approve=approve, reason=reason, by=by)
         return await self._ask(self.handle.execute_update("decide", decision, result_type=RunStatus))
 
     async def extend(self, limits: Limits, by: str = "client") -> RunStatus:
         """Raise limits of the run under way."""
         return await self._ask(
-            self.handle.execute_update("extend", Extension(limits=limits, by=by), result_type=RunStatus)
+            self.handle.execute_update("extend", _valid(Extension, limits=limits, by=by), result_type=RunStatus)
         )
 
     async def cancel(self) -> None:
@@ -155,9 +161,7 @@ class Run:
 
 
 class Interlock:
-    """Starts and finds runs.
-
-    async with nothing: the connection needs no closing. ``queue``: where workers listen."""
+    """Starts and finds runs. ``queue``: where their workers listen. A connection needs no closing."""
 
     def __init__(self, client: Client, queue: str | None = None) -> None:
         self.client = client
@@ -176,19 +180,29 @@ class Interlock:
             raise BadRequest(f"invalid task: {error}") from None
         name = id or run_id(task.agent, task.input)
         try:
-            handle: WorkflowHandle[Any, AgentResult] = await self.client.start_workflow(
-                "AgentRun",
-                task,
-                id=name,
-                task_queue=self.queue,
-                result_type=AgentResult,
-                static_summary=" ".join(task.input.split())[:120],
-                rpc_timeout=PATIENCE,
-            )
+            try:
+                return await self._start(task, name, _attributes(task))
+            except RPCError as error:
+                if error.status != RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message.lower():
+                    raise
+                # No worker has registered them yet; the run will set them itself.
+                return await self._start(task, name, TypedSearchAttributes.empty)
         except WorkflowAlreadyStartedError as error:
             raise BadRequest(f"a run with the id {name!r} is already under way; pick another id") from error
         except RPCError as error:
             raise _explain(error, name) from error
+
+    async def _start(self, task: AgentTask, id: str, attributes: TypedSearchAttributes) -> Run:
+        handle: WorkflowHandle[Any, AgentResult] = await self.client.start_workflow(
+            "AgentRun",
+            task,
+            id=id,
+            task_queue=self.queue,
+            result_type=AgentResult,
+            static_summary=" ".join(task.input.split())[:120],
+            search_attributes=attributes,
+            rpc_timeout=PATIENCE,
+        )
         return Run(handle)
 
     async def run(self, task: AgentTask | dict[str, Any], *, id: str | None = None) -> AgentResult:
@@ -201,7 +215,9 @@ class Interlock:
 
     async def list(self, query: str = "", limit: int | None = None) -> AsyncIterator[WorkflowExecution]:
         """Runs, newest first. ``query``: a Temporal list filter over the search attributes, added with AND."""
-        where = "WorkflowType = 'AgentRun'" + (f" AND ({query})" if query else "")
+        where = "WorkflowType = 'AgentRun' AND ExecutionStatus != 'ContinuedAsNew'" + (
+            f" AND ({query})" if query else ""
+        )
         try:
             async for found in self.client.list_workflows(where, limit=limit, rpc_timeout=PATIENCE):
                 yield found
@@ -224,10 +240,13 @@ class Interlock:
         while following is not None:
             handle = self.client.get_workflow_handle(id, run_id=following)
             following = None
-            async for event in handle.fetch_history_events(wait_new_event=True):
-                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-                    following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-                yield event
+            try:
+                async for event in handle.fetch_history_events(wait_new_event=True):
+                    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+                        following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+                    yield event
+            except RPCError as error:
+                raise _explain(error, id) from error
 
     async def describe(self, id: str) -> WorkflowExecution:
         """What the server knows of a run: times, status, search attributes. Needs no worker."""
@@ -235,6 +254,25 @@ class Interlock:
             return await self.client.get_workflow_handle(id).describe(rpc_timeout=PATIENCE)
         except RPCError as error:
             raise _explain(error, id) from error
+
+
+def _valid(model: type[M], **fields: object) -> M:
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise BadRequest(explain(error, model)) from None
+
+
+def _attributes(task: AgentTask) -> TypedSearchAttributes:
+    """So that a run is found by its agent and user also while it still waits for a worker."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(sa.AGENT_NAME, task.agent),
+            SearchAttributePair(sa.AGENT_USER, task.user_id),
+            SearchAttributePair(sa.AGENT_STATE, "starting"),
+            SearchAttributePair(sa.AGENT_INPUT_HASH, input_hash(task.agent, task.input)),
+        ]
+    )
 
 
 def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:

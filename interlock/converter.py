@@ -6,6 +6,7 @@ threshold is ever stored elsewhere, and what people send and read is far below i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, Pydan
 from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
+    EncodingPayloadConverter,
     ExternalStorage,
     StorageDriver,
     StorageDriverClaim,
@@ -52,8 +54,14 @@ class InterlockPayloadConverter(CompositePayloadConverter):
     """Pydantic's converters; unreadable JSON where anything is allowed becomes ``Unreadable``."""
 
     def __init__(self) -> None:
-        inherited = PydanticPayloadConverter().converters.values()
-        super().__init__(*(_Json() if each.encoding == "json/plain" else each for each in inherited))
+        super().__init__(*_converters())
+
+
+@functools.cache
+def _converters() -> tuple[EncodingPayloadConverter, ...]:
+    """Made once: the SDK makes a payload converter anew for every task, and each would build its validators again."""
+    inherited = PydanticPayloadConverter().converters.values()
+    return tuple(_Json() if each.encoding == "json/plain" else each for each in inherited)
 
 
 class FileStore(StorageDriver):

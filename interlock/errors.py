@@ -15,6 +15,7 @@ Every kind is a Temporal error type, and appears under that name in the Web UI. 
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
@@ -86,7 +87,7 @@ def is_kind(error_type: object) -> TypeIs[Kind]:
 
 def kind_of_status(status: int, said: str = "") -> Kind:
     """The kind of an HTTP error of a model's provider, from its status and what its body says."""
-    words = said.lower()
+    words = re.sub(r"https?://\S+", "", said.lower())  # an address that says "billing" says nothing
     match status:
         case 429 if any(word in words for word in ("insufficient_quota", "billing", "spend limit", "credit balance")):
             return "ModelRejected"

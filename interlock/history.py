@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import Payloads
@@ -95,7 +95,7 @@ class Activities:
             id=attributes.activity_id,
             name=attributes.activity_type.name,
             summary=summary,
-            scheduled=event.event_time.ToDatetime().astimezone(),
+            scheduled=event.event_time.ToDatetime(UTC),
             input=attributes.input,
         )
         self.by_event[event.event_id] = found
@@ -112,7 +112,7 @@ class Activities:
     ) -> ActivityEvent | None:
         found = self.by_event.get(scheduled)
         if found is not None:
-            found.closed = event.event_time.ToDatetime().astimezone()
+            found.closed = event.event_time.ToDatetime(UTC)
             found.result, found.failure, found.cancelled = result, failure, cancelled
         return found
 

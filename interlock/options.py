@@ -33,13 +33,19 @@ def patience(allowed: timedelta) -> float:
     return seconds - min(1.0, seconds / 10)
 
 
+def _span(seconds: float) -> timedelta:
+    """A time-out. Never of no length: Temporal takes that for none at all, and the SDK refuses it in a way that
+    fails the workflow task again and again."""
+    return timedelta(seconds=max(seconds, 0.01))
+
+
 def retry_policy(retry: Retry, attempts: int | None = None) -> RetryPolicy:
     """The declarative form of ``retry``. Jitter and Retry-After are added attempt by attempt, by
     ``next_retry_delay``: a ``RetryPolicy`` has neither."""
     return RetryPolicy(
-        initial_interval=timedelta(seconds=retry.initial),
+        initial_interval=_span(retry.initial),
         backoff_coefficient=retry.factor,
-        maximum_interval=timedelta(seconds=max(retry.maximum, retry.initial)),
+        maximum_interval=_span(max(retry.maximum, retry.initial)),
         maximum_attempts=retry.attempts if attempts is None else attempts,
         non_retryable_error_types=NEVER_RETRIED,
     )
@@ -56,8 +62,8 @@ def resolve_agent() -> workflow.ActivityConfig:
 def model(call: ModelCall, *, seconds: float, left: float | None, summary: str) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         activity_id=call.key,
-        start_to_close_timeout=timedelta(seconds=seconds),
-        schedule_to_close_timeout=None if left is None else timedelta(seconds=left),
+        start_to_close_timeout=_span(seconds),
+        schedule_to_close_timeout=None if left is None else _span(left),
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=retry_policy(call.retry, call.grant.attempts),
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -68,8 +74,8 @@ def model(call: ModelCall, *, seconds: float, left: float | None, summary: str) 
 def tool(spec: ToolSpec, retry: Retry, *, seconds: float, left: float | None, summary: str) -> workflow.ActivityConfig:
     """A tool with effect ``write`` is tried once: if its fate is unknown, nobody runs it again by itself."""
     return workflow.ActivityConfig(
-        start_to_close_timeout=timedelta(seconds=seconds),
-        schedule_to_close_timeout=None if left is None else timedelta(seconds=left),
+        start_to_close_timeout=_span(seconds),
+        schedule_to_close_timeout=None if left is None else _span(left),
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=retry_policy(spec.retry or retry, 1 if spec.effect == "write" else None),
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -82,7 +88,7 @@ LEASE_PATIENCE = timedelta(seconds=60)
 
 
 def lease(account: str, *, left: float | None) -> workflow.ActivityConfig:
-    patience = LEASE_PATIENCE if left is None else min(LEASE_PATIENCE, timedelta(seconds=left))
+    patience = LEASE_PATIENCE if left is None else min(LEASE_PATIENCE, _span(left))
     return workflow.ActivityConfig(
         start_to_close_timeout=timedelta(seconds=10),
         schedule_to_close_timeout=patience,
@@ -111,8 +117,8 @@ def audit() -> workflow.ActivityConfig:
 def recall(*, left: float | None) -> workflow.ActivityConfig:
     seconds = 5.0 if left is None else max(1.0, min(5.0, left))
     return workflow.ActivityConfig(
-        start_to_close_timeout=timedelta(seconds=seconds),
-        schedule_to_close_timeout=timedelta(seconds=2 * seconds),
+        start_to_close_timeout=_span(seconds),
+        schedule_to_close_timeout=_span(2 * seconds),
         retry_policy=retry_policy(Retry(initial=0.2, maximum=1.0), attempts=3),
         summary="the last good answer to the same input",
     )

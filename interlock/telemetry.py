@@ -16,6 +16,10 @@ import structlog
 LogFormat = Literal["json", "console"]
 
 
+# Without the values of local variables: they hold prompts and secrets.
+_TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+
+
 def configure_logging(style: LogFormat | None = None, level: str | None = None) -> None:
     """Render every line of this process: ``json``, or ``console`` for people.
 
@@ -30,11 +34,13 @@ def configure_logging(style: LogFormat | None = None, level: str | None = None) 
     ]
     if chosen == "json":
         last: list[structlog.typing.Processor] = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(_TRACEBACK),
             structlog.processors.JSONRenderer(),
         ]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -36,10 +36,12 @@ class Served:
     def client(self) -> Client:
         return self.interlock.client
 
-    async def start(self, agent: str, text: str = "go", **task: Any) -> Run:
+    async def start(self, agent: str, text: str | None = None, **task: Any) -> Run:
+        """``text``: by default one that no other run was asked, so that none is answered from another's history."""
+        text = text or f"go {uuid.uuid4().hex}"
         return await self.interlock.start(AgentTask(agent=agent, input=text, **task))
 
-    async def run(self, agent: str, text: str = "go", **task: Any) -> AgentResult:
+    async def run(self, agent: str, text: str | None = None, **task: Any) -> AgentResult:
         return await self.end(await self.start(agent, text, **task))
 
     async def end(self, run: Run) -> AgentResult:

@@ -60,6 +60,7 @@ class AgentRun:
         # Here and not in `run`: a signal or an update may come before its first line.
         self._refusal: str | None = None
         self._run = self._read(args)
+        self._run.known_to_index({pair.key.name: pair.value for pair in workflow.info().typed_search_attributes})
 
     def _read(self, args: tuple[Any, ...]) -> Run:
         given = args[0] if len(args) == 1 else None
@@ -114,7 +115,7 @@ class AgentRun:
                 await self._unpaused()
                 if run.transcript is not None:
                     return run.carry(run.transcript)
-                if (reason := budget.spent_up(run.limits, run.spent)) is not None:
+                if (reason := budget.spent_up(run.spec.bounds, run.limits, run.spent)) is not None:
                     return await ladder.step_down(run, Trouble("limit", reason))
                 if (result := await self._step()) is not None:
                     return result

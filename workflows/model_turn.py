@@ -62,6 +62,8 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> Mo
             reply = await _execute(run, call)
         except ActivityError as error:
             failed[choice.model] = _explain(error)
+            if _timed_out(error) and _out_of_time(run, purpose, margin=1.0):
+                raise TurnFailed(_time_is_spent(run), "time") from error
             continue
         run.transcript = reply.transcript
         problem = unusable(reply)
@@ -134,10 +136,9 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
 
 async def _execute(run: Run, call: ModelCall) -> ModelReply:
     """Make the call, and charge it whatever becomes of it."""
-    held_back = budget.seconds_held_back(run.limits, begun=run.messages > 0) if call.purpose != "final" else 0.0
-    left = budget.seconds_left(run.limits, run.spent, held_back)
-    if left is not None and left <= 0:
-        raise TurnFailed(f"the time budget of {run.limits.seconds:g} s is spent", "time")
+    if _out_of_time(run, call.purpose):
+        raise TurnFailed(_time_is_spent(run), "time")
+    left = _seconds_left(run, call.purpose)
     run.sent(call)
     try:
         reply = await workflow.execute_activity_method(
@@ -153,6 +154,26 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
         raise
     run.settled(call, reply.usage)
     return reply
+
+
+def _seconds_left(run: Run, purpose: Purpose) -> float | None:
+    """What a call may take of the run's time, less what is kept for a final answer; ``None``: not limited."""
+    begun = run.messages > 0 and purpose != "final"
+    return budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=begun))
+
+
+def _out_of_time(run: Run, purpose: Purpose, margin: float = 0.0) -> bool:
+    left = _seconds_left(run, purpose)
+    return left is not None and left <= max(margin, run.spec.bounds.least_seconds)
+
+
+def _time_is_spent(run: Run) -> str:
+    return f"the time budget of {run.limits.seconds:g} s is spent"
+
+
+def _timed_out(error: ActivityError) -> bool:
+    cause = error.cause
+    return isinstance(cause, TimedOut) or (isinstance(cause, ApplicationError) and cause.type == "ModelTimeout")
 
 
 def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:

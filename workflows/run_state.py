@@ -6,6 +6,7 @@ It holds counters, never the conversation: that is in history, and a worker rebu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -95,6 +96,7 @@ class Run:
     leases: list[Leased] = field(default_factory=list)
     in_flight: dict[str, ModelCall] = field(default_factory=dict)
     _indexed: dict[str, object] = field(default_factory=dict)
+    _indexed_at: datetime | None = None
 
     @classmethod
     def fresh(cls, task: AgentTask) -> Run:
@@ -164,6 +166,10 @@ class Run:
         if self._spec is None:
             raise RuntimeError("the agent is not resolved yet")
         return self._spec
+
+    def known_to_index(self, attributes: Mapping[str, object]) -> None:
+        """What the client that started the run has set already."""
+        self._indexed.update(attributes)
 
     def resolve(self, spec: AgentSpec, limits: Limits) -> None:
         self._spec, self.limits = spec, limits
@@ -244,10 +250,16 @@ class Run:
 
     def enter(self, state: State) -> None:
         self.state = state
-        self.index()
+        self._index()
 
     def index(self) -> None:
-        """Bring the search attributes up to date: one event, and only for what has changed."""
+        """Bring the search attributes up to date, unless that was done a moment ago: each time is an event in
+        history and a write to the index."""
+        due = self._indexed_at is None or self.spec.index_every <= (workflow.now() - self._indexed_at).total_seconds()
+        if due:
+            self._index()
+
+    def _index(self) -> None:
         usage = self.usage
         now: dict[str, object] = {
             sa.AGENT_NAME.name: self.task.agent,
@@ -265,6 +277,7 @@ class Run:
         if changed := {name: value for name, value in now.items() if self._indexed.get(name) != value}:
             workflow.upsert_search_attributes([sa.KEYS[name].value_set(value) for name, value in changed.items()])
             self._indexed.update(changed)
+            self._indexed_at = workflow.now()
 
     def status(self) -> RunStatus:
         spent, remaining = self.spent, budget.left(self.limits, self.spent)

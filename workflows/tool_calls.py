@@ -45,7 +45,7 @@ async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
         return _told(call, problem or f"UnknownTool: there is no tool named {call.tool!r}.", is_error=True)
     held_back = budget.seconds_held_back(run.limits, begun=True)
     left = budget.seconds_left(run.limits, run.spent, held_back)
-    if left is not None and left <= 0:
+    if left is not None and left <= run.spec.bounds.least_seconds:
         run.refused_calls += 1
         return _told(call, "Not run: the time budget is spent.", is_error=True)
     run.tool_calls += 1
@@ -113,7 +113,7 @@ def describe(call: CallPart, most: int = 120) -> str:
     try:
         arguments = json.loads(call.arguments or "{}")
         said = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         said = call.arguments
-    line = f"{call.tool}({said})"
+    line = f"{call.tool}({said})".encode(errors="replace").decode()  # half a character fits no payload
     return line if len(line) <= most else f"{line[: most - 2]}…)"

@@ -15,7 +15,8 @@ from interlock.contracts import AssistantMessage, Finish, Message, Price, ToolSp
 
 @dataclass(frozen=True)
 class Request:
-    """One request to a model. ``step`` numbers the ids of the calls it asks for."""
+    """One request to a model. ``tools`` are the agent's; ``may_call``: the model may use them this time. ``step``
+    numbers the ids of the calls it asks for."""
 
     model: str
     instructions: str
@@ -24,6 +25,7 @@ class Request:
     max_tokens: int
     timeout: float
     step: int = 0
+    may_call: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Provider(Protocol):
 
     async def ask(self, request: Request) -> Answer: ...
 
+    async def close(self) -> None:
+        """Close every connection. The next call opens them again."""
+
 
 @dataclass(frozen=True)
 class Providers:
@@ -62,6 +67,11 @@ class Providers:
 
     named: Mapping[str, Provider]
     default: Provider
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for provider in {id(each): each for each in (*self.named.values(), self.default)}.values():
+            await provider.close()
 
     def of(self, model: str) -> Provider:
         return self.named.get(model.partition(":")[0], self.default)

@@ -6,6 +6,7 @@ what is in histories must outlive it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from pydantic_ai import messages as pm
@@ -55,8 +56,10 @@ class PydanticAI:
             response = await model_request(
                 model,
                 sent,
-                model_settings=ModelSettings(max_tokens=request.max_tokens, timeout=request.timeout, max_retries=0),
-                model_request_parameters=ModelRequestParameters(function_tools=[_tool(tool) for tool in request.tools]),
+                model_settings=_settings(request, provider),
+                model_request_parameters=ModelRequestParameters(
+                    function_tools=[_tool(tool) for tool in _shown(request, provider)]
+                ),
             )
             parts = incoming(response.parts, request.step)
         except Exception as error:  # noqa: BLE001  # raised again, as one of ours
@@ -83,6 +86,19 @@ class PydanticAI:
             except Exception as error:  # noqa: BLE001  # raised again, as one of ours
                 raise cannot_begin(name, error) from None
         return self._models[name]
+
+
+def _shown(request: Request, provider: str) -> Sequence[ToolSpec]:
+    """The tools a request tells of. Anthropic refuses a conversation with tool calls in it and no tools beside
+    it, so it is told of them also when none may be called."""
+    return request.tools if request.may_call or provider == "anthropic" else ()
+
+
+def _settings(request: Request, provider: str) -> ModelSettings:
+    settings = ModelSettings(max_tokens=request.max_tokens, timeout=request.timeout, max_retries=0)
+    if _shown(request, provider) and not request.may_call:
+        settings["tool_choice"] = "none"
+    return settings
 
 
 def _tool(tool: ToolSpec) -> ToolDefinition:

@@ -23,11 +23,14 @@ class Scripted:
         script = SCRIPTS.get(model.partition(":")[2])
         return script.price if script else None
 
+    async def close(self) -> None:
+        """There is nothing to close."""
+
     async def ask(self, request: Request) -> Answer:
         script: ScriptedModel | None = SCRIPTS.get(request.model.partition(":")[2])
         if script is None:
             raise Failure("ModelRejected", f"no script is named {request.model!r} on this worker")
-        said: Say = script.turn(tuple(request.messages), tuple(tool.name for tool in request.tools))
+        said: Say = script.turn(tuple(request.messages), tuple(tool.name for tool in request.tools if request.may_call))
         if said.delay:
             await asyncio.sleep(said.delay)
         if said.failure is not None:
@@ -48,4 +51,5 @@ class Scripted:
 
 
 def _tokens(request: Request) -> int:
-    return (len(request.instructions) + sum(len(repr(message)) for message in request.messages)) // 4
+    texts = (getattr(message, "text", "") or getattr(message, "content", "") for message in request.messages)
+    return (len(request.instructions) + sum(len(text) + 16 for text in texts)) // 4

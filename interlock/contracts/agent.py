@@ -100,7 +100,8 @@ class Bounds(Wire):
     final_output    held back for a final answer
     message_margin  what a provider adds around one message or tool call: roles, separators, ids
     request_margin  what it adds to a request
-    tools_margin    what it adds to one with tools: its own instructions on how to call them"""
+    tools_margin    what it adds to one with tools: its own instructions on how to call them
+    least_seconds   below it no call is begun"""
 
     least_output: int = 64
     good_output: int = 256
@@ -108,6 +109,7 @@ class Bounds(Wire):
     message_margin: int = 16
     request_margin: int = 64
     tools_margin: int = 1024
+    least_seconds: float = 0.1
 
 
 class AgentSpec(Wire):
@@ -130,6 +132,7 @@ class AgentSpec(Wire):
     cache_scope: Literal["user", "agent"] = "user"
     schema_bytes: int = 0
     bounds: Bounds = Bounds()
+    index_every: float = 2.0
 
     def tool(self, name: str) -> ToolSpec | None:
         return next((tool for tool in self.tools if tool.name == name), None)

@@ -2,12 +2,16 @@
 
 * The wait grows exponentially and is jittered: many runs that failed together do not return together.
 * What the provider asked for (Retry-After) is a lower bound: coming back earlier only fails again.
+* A provider that asks for more than a quarter of an hour is not waited for: it is down, and others are not.
 * A wait that ends after the time that is left is not begun: the run does something else with that time.
 """
 
 from __future__ import annotations
 
 from interlock.contracts import Retry
+
+LONGEST = 900.0
+"""Seconds of Retry-After beyond which nobody waits."""
 
 
 def backoff(retry: Retry, attempt: int, draw: float) -> float:
@@ -29,6 +33,8 @@ def next_wait(
     """
     wait = backoff(retry, attempt, draw)
     if asked is not None:
+        if asked > LONGEST:
+            return None
         wait = max(wait, asked)
     if left is not None and wait >= left:
         return None

@@ -87,11 +87,13 @@ def extend(now: Limits, raised: Limits) -> Limits:
     asked = raised.model_dump(exclude_none=True)
     if not asked:
         raise ValueError("limits: name at least one limit to raise")
-    wrong = [
-        f"limits.{name}: {value} does not raise {'no limit' if current is None else current}"
-        for name, value in asked.items()
-        if (current := getattr(now, name)) is None or value <= current
-    ]
+    wrong: list[str] = []
+    for name, value in asked.items():
+        current = getattr(now, name)
+        if current is None:
+            wrong.append(f"limits.{name}: there is no such limit to raise")
+        elif value <= current:
+            wrong.append(f"limits.{name}: {value} does not raise {current}")
     if wrong:
         raise ValueError("; ".join(wrong))
     return now.model_copy(update=asked)
@@ -144,9 +146,10 @@ def call_seconds(limits: Limits, left: float | None, own: float | None = None) -
     return min((bound for bound in (own, limits.step_seconds, left) if bound is not None), default=60.0)
 
 
-def spent_up(limits: Limits, spent: Spent) -> str | None:
+def spent_up(bounds: Bounds, limits: Limits, spent: Spent) -> str | None:
     """Why no further turn may begin, in words; ``None``: it may, as far as time and steps go."""
-    if seconds_left(limits, spent, seconds_held_back(limits, begun=spent.steps > 0)) == 0:
+    left = seconds_left(limits, spent, seconds_held_back(limits, begun=spent.steps > 0))
+    if left is not None and left <= bounds.least_seconds:
         return f"the time budget of {limits.seconds:g} s is spent"
     if limits.steps is not None and spent.steps >= limits.steps:
         return f"the limit of {limits.steps} steps is reached"

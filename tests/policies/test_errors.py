@@ -60,6 +60,7 @@ def test_what_is_not_ours_is_left_to_the_policy(error_type: str | None) -> None:
         (422, "", "ModelRejected"),
         (425, "", "ModelUnavailable"),
         (429, "slow down", "ModelRateLimited"),
+        (429, "Rate limit reached; see https://example.com/account/billing", "ModelRateLimited"),
         (429, "insufficient_quota", "ModelRejected"),
         (429, "You exceeded your current quota, check your plan and billing details", "ModelRejected"),
         (429, "monthly spend limit reached", "ModelRejected"),

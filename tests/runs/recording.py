@@ -26,6 +26,9 @@ class Recording:
     def price(self, model: str) -> Price | None:
         return self._scripted.price(model)
 
+    async def close(self) -> None:
+        await self._scripted.close()
+
     async def ask(self, request: Request) -> Answer:
         self.sent.append(request.instructions.encode() + b"\n" + _MESSAGES.dump_json(tuple(request.messages)))
         return await self._scripted.ask(request)

@@ -268,7 +268,7 @@ async def test_extend_raises_a_limit_of_a_run_under_way(serve: Serve) -> None:
             ({"limits": {}}, "at least one"),
             ({"limits": {"usd": "NaN"}}, "limits.usd"),
             ({"limit": {}}, "limit: unknown field"),
-            ({"limits": {"usd": "1"}}, "no limit"),
+            ({"limits": {"usd": "1"}}, "no such limit"),
         ):
             with pytest.raises(WorkflowUpdateFailedError) as refused:
                 await run.handle.execute_update("extend", wrong)

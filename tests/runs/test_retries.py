@@ -78,7 +78,8 @@ async def test_an_attempt_that_failed_is_on_record_and_the_next_one_is_made(
         result = await served.end(run)
         assert await attempts(served.client, run.id) == [[(1, fate, error), (2, fate, error), (3, "billed", None)]]
     assert (result.outcome, result.usage.attempts, server.bill.requests) == ("completed", 3, 3)
-    assert result.usage.input_tokens == 50
+    assert (result.usage.input_tokens == 50) == (fate == "unbilled")
+    assert (result.usage.usd_unsettled > 0) == (fate == "unknown")
 
 
 async def test_attempts_are_bounded_and_all_on_record_when_none_worked(serve: Serve) -> None:
@@ -162,7 +163,7 @@ async def test_a_fallback_is_asked_after_the_last_attempt_or_a_refusal(reply: Re
     assert (result.outcome, result.output) == ("completed", "there")
     assert [request.wire for request in server.requests] == ["chat"] * asked + ["anthropic"]
     assert (result.by_model[ANTHROPIC].input_tokens, result.by_model[ANTHROPIC].output_tokens) == (70, 7)
-    assert result.usage.tokens == server.bill.tokens == 77
+    assert server.bill.tokens == 77 <= result.usage.tokens
 
 
 async def test_a_call_that_hangs_is_given_up_after_step_seconds(serve: Serve) -> None:
