@@ -51,11 +51,15 @@ class LedgerActivities(ports.Ledgers):
                     "lease",
                     call.request,
                     start_workflow_operation=start,
-                    id=call.request.key,
+                    # An update of the same id is answered from history: a busy account would stay so. That a
+                    # lease is granted once is the ledger's own doing, by the request's key.
+                    id=f"{call.request.key}-{activity.info().attempt}",
                     result_type=LeaseReply,
                 )
         except WorkflowUpdateFailedError as error:
-            raise _busy(error) from error
+            raise _refused(error) from error
+        if reply.busy and call.request.enough:
+            raise _busy(f"the money of {call.account} is held by other runs")
         return reply
 
     @activity.defn(name="settle")
@@ -99,15 +103,20 @@ async def start_ledgers(client: Client, agents: Iterable[str], queue: str) -> No
         )
 
 
-def _busy(error: WorkflowUpdateFailedError) -> ApplicationError:
+def _refused(error: WorkflowUpdateFailedError) -> ApplicationError:
     """A refusal is final, unless it says that waiting may help."""
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.type == "AccountBusy":
-        return ApplicationError(
-            cause.message,
-            type="AccountBusy",
-            # Jittered, so that the many that wait for one account do not ask in step.
-            next_retry_delay=timedelta(seconds=random.uniform(0.2, 1.0)),
-            category=ApplicationErrorCategory.BENIGN,
-        )
+        return _busy(cause.message)
     return ApplicationError(str(cause), type="BudgetExceeded", non_retryable=True)
+
+
+def _busy(message: str) -> ApplicationError:
+    """Come again, later each time, and not in step with the others that wait."""
+    longest = min(4.0, 0.4 * 1.5 ** min(activity.info().attempt, 20))
+    return ApplicationError(
+        message,
+        type="AccountBusy",
+        next_retry_delay=timedelta(seconds=random.uniform(0.2, longest)),
+        category=ApplicationErrorCategory.BENIGN,
+    )

@@ -6,6 +6,7 @@ Its state is the input it carries over continue-as-new; nothing else knows what 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -49,17 +50,19 @@ class BudgetLedger:
     @workflow.run
     async def run(self, *args: Any) -> None:
         while not self._may_continue():
+            held = bool(self._state.leases)  # a first lease begins the watch over those who hold some
+            span = timedelta(seconds=self._state.settings.audit_after)
             try:
-                await workflow.wait_condition(
-                    lambda: bool(self._alerts) or self._may_continue(),
-                    timeout=timedelta(seconds=self._state.settings.audit_after) if self._state.leases else None,
-                )
+                await workflow.wait_condition(partial(self._has_work, held), timeout=span if held else None)
             except TimeoutError:
                 await self._audit()
             while self._alerts:
                 await self._alert(self._alerts.pop(0))
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(self._state)
+
+    def _has_work(self, held: bool) -> bool:
+        return bool(self._alerts) or self._may_continue() or bool(self._state.leases) != held
 
     def _may_continue(self) -> bool:
         return workflow.info().is_continue_as_new_suggested() and not self._alerts
@@ -100,8 +103,8 @@ class BudgetLedger:
                 f"account {self._state.account} has no limit; "
                 f"set one: interlock budget set {self._state.account} --usd 5.00 --window day"
             )
-        _, reply = ledger.lease(self._state, request, workflow.now())
-        if reply.busy and request.enough:
+        after, reply = ledger.lease(self._state, request, workflow.now())
+        if reply.busy and request.enough and after.leases == self._state.leases:
             # Rejected here, it leaves no trace in history, however many wait and however often they ask.
             raise ApplicationError(f"the money of {self._state.account} is held by other runs", type="AccountBusy")
 

@@ -96,22 +96,25 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
     have, bounds = leased.usd - run.usage.usd, run.spec.bounds
     needed = most(ask.price, ask.input_tokens, min(bounds.least_output, own.max_tokens)) + kept
     enough = most(ask.price, ask.input_tokens, min(bounds.good_output, own.max_tokens)) + kept
-    if have < enough and ask.purpose != "final":
+    final = ask.purpose == "final"  # it takes what there is, and waits for nobody
+    if have < (needed if final else enough):
         wanted = max(own.usd + kept, enough, _tranche(run, account))
         request = LeaseRequest(
             run=workflow.info().workflow_id,
             execution=workflow.info().first_execution_run_id,
-            usd=wanted - have,
-            enough=enough - have,
-            at_least=max(Decimal(0), needed - have),
+            usd=wanted,
+            enough=Decimal(0) if final else enough,
+            at_least=needed,
+            spent_usd=run.usage.usd,
             key=run.key(f"lease-{leased.requests}", account.name),
             limit_usd=account.usd,
             window=account.window,
         )
         run.leases[number] = leased = leased.model_copy(update={"requests": leased.requests + 1})
         reply = await _request(run, account, request)
-        if reply is not None:
-            run.leases[number] = leased = leased.model_copy(update={"usd": leased.usd + reply.granted_usd})
+        # Without an answer nobody knows whether what the run held was given back: it counts on nothing.
+        held = run.usage.usd if reply is None else reply.held_usd
+        run.leases[number] = leased = leased.model_copy(update={"usd": held})
         have = leased.usd - run.usage.usd
         if have < needed:
             return Refusal(account.name, _refused(account, reply))

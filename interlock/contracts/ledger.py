@@ -14,7 +14,9 @@ RunName = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 class LeaseRequest(Asked):
     """Payload of ``lease``. ``usd`` is what is wanted, ``enough`` what would do well, ``at_least`` what would still
-    be of use. A request that says what is enough is refused while others hold the money and may bring it back.
+    be of use. A request that says what is enough is told to come again while others hold the money and may bring it
+    back. With ``spent_usd``, what its run has spent so far, the amounts are what the run wants to hold beyond that;
+    and when it has to wait, it gives back what it holds, so that nobody waits for money while holding some.
 
     ``key`` names the request for good: asked twice, it is granted once. ``limit_usd`` and ``window`` are what the
     run's agent declares for the account; what an operator has set takes precedence."""
@@ -23,6 +25,7 @@ class LeaseRequest(Asked):
     usd: Money
     enough: Money = Decimal(0)
     at_least: Money = Decimal(0)
+    spent_usd: Money | None = None
     key: str = ""
     execution: str = ""
     limit_usd: Money | None = None
@@ -30,10 +33,12 @@ class LeaseRequest(Asked):
 
 
 class LeaseReply(Wire):
-    """Answer of ``lease``. Nothing granted and ``busy``: others hold the money and may bring it back."""
+    """Answer of ``lease``. ``held_usd``: all that the run was ever granted and did not give back. Nothing granted and
+    ``busy``: others hold the money and may bring it back."""
 
     granted_usd: Decimal
     remaining_usd: Decimal
+    held_usd: Decimal = Decimal(0)
     busy: bool = False
     window_ends: AwareDatetime | None = None
 

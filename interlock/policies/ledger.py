@@ -82,26 +82,43 @@ def remaining(state: LedgerState) -> Decimal:
 def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[LedgerState, LeaseReply]:
     """Grant what is wanted, or as much as there is if that is of use, or nothing.
 
-    Of a request that says what is ``enough``, no more than a quarter of what remains is granted beyond that: a few
-    generous leases would keep everybody else waiting."""
+    A request that says what is ``enough`` can wait, and is treated so that as many runs as possible are finished
+    rather than begun. No more than a quarter of what remains is granted beyond that: a few generous leases would
+    keep everybody else waiting. A run that has not begun leaves as much to each that has. One that has to wait
+    gives back what it holds unspent: two that wait for each other's money would wait for ever."""
     state = roll(_declared(state, request), now)
     name = _name(request.run, request.execution)
     lease = state.leases.get(name) or HeldLease(run=request.run, execution=request.execution, usd=ZERO, since=now)
     if request.key and request.key in lease.keys:
-        return state, _reply(state, lease.keys[request.key], now)
-    available = remaining(state)
-    granted = min(request.usd, available)
-    if request.enough:
-        granted = min(granted, max(request.enough, available / 4))
-        enough = min(request.enough, request.usd)
-        if granted < enough and _may_come_back(state, request, enough):
-            return state, _reply(state, ZERO, now, busy=True)
-    if granted < request.at_least or granted == 0:
-        return state, _reply(state, ZERO, now, busy=_may_come_back(state, request, request.at_least))
+        return state, _reply(state, lease, lease.keys[request.key], now)
+    lease = lease.model_copy(update={"spent_usd": max(lease.spent_usd, request.spent_usd or ZERO)})
+    unspent = ZERO if request.spent_usd is None else max(ZERO, lease.usd - lease.spent_usd)
+    wanted, enough, least = (max(ZERO, usd - unspent) for usd in (request.usd, request.enough, request.at_least))
+    left = remaining(state)
+    kept = enough * _begun_beside(state, name) if request.enough and not lease.usd else ZERO
+    available = max(ZERO, left - kept)
+    granted = min(wanted, max(enough, available / 4) if request.enough else wanted, available)
+    short = granted < min(enough, wanted) or granted == 0
+    if short and ((kept > 0 and left >= least) or _may_come_back(state, request, least)):
+        if request.enough and unspent > 0:
+            lease = lease.model_copy(update={"usd": lease.spent_usd})
+            state = _with(state, name, lease)
+        return state, _reply(state, lease, ZERO, now, busy=True)
+    if granted < least or granted == 0:
+        return state, _reply(state, lease, ZERO, now)
     keys = {**lease.keys, **({request.key: granted} if request.key else {})}
     lease = lease.model_copy(update={"usd": lease.usd + granted, "keys": keys})
-    state = state.model_copy(update={"leases": {**state.leases, name: lease}})
-    return state, _reply(state, granted, now)
+    state = _with(state, name, lease)
+    return state, _reply(state, lease, granted, now)
+
+
+def _begun_beside(state: LedgerState, name: str) -> int:
+    """How many other runs have had money and are not done."""
+    return sum(lease.usd > 0 for key, lease in state.leases.items() if key != name)
+
+
+def _with(state: LedgerState, name: str, lease: HeldLease) -> LedgerState:
+    return state.model_copy(update={"leases": {**state.leases, name: lease}})
 
 
 def _declared(state: LedgerState, request: LeaseRequest) -> LedgerState:
@@ -141,7 +158,7 @@ def settle(state: LedgerState, settlement: Settlement, now: datetime) -> tuple[L
             state = _close(state, name, spent, unsettled)
         else:
             reported = lease.model_copy(update={"spent_usd": spent, "unsettled_usd": unsettled})
-            state = state.model_copy(update={"leases": {**state.leases, name: reported}})
+            state = _with(state, name, reported)
     return state, SettleReply(spent_usd=state.spent_usd, remaining_usd=remaining(state))
 
 
@@ -202,9 +219,11 @@ def status(state: LedgerState, now: datetime) -> LedgerStatus:
     )
 
 
-def _reply(state: LedgerState, granted: Decimal, now: datetime, *, busy: bool = False) -> LeaseReply:
+def _reply(state: LedgerState, lease: HeldLease, granted: Decimal, now: datetime, *, busy: bool = False) -> LeaseReply:
     ends = window_end(state.limit.window, now) if state.limit else None
-    return LeaseReply(granted_usd=granted, remaining_usd=remaining(state), busy=busy, window_ends=ends)
+    return LeaseReply(
+        granted_usd=granted, remaining_usd=remaining(state), held_usd=lease.usd, busy=busy, window_ends=ends
+    )
 
 
 def _name(run: str, execution: str) -> str:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
-from unittest.mock import patch
+
+import pytest
 
 from interlock import Agent, Limits, Price, Retry, tool
+from tests.billing import Behaviour
 from tests.billing.server import BillingServer
 
-MODEL = "openai-chat:priced"
-PRICE = Price(input="3.00", output="15.00", cached_input="0.30")
-TABLE = {"priced": (Decimal(3), Decimal(15), Decimal("0.30"))}
+GOOD, CHEAP = "openai-chat:good", "openai-chat:cheap"
+PRICES = {
+    GOOD: Price(input="3.00", output="15.00", cached_input="0.30"),
+    CHEAP: Price(input="0.30", output="1.50", cached_input="0.03"),
+}
+TABLE = {
+    "good": (Decimal("3.00"), Decimal("15.00"), Decimal("0.30")),
+    "cheap": (Decimal("0.30"), Decimal("1.50"), Decimal("0.03")),
+}
 
 
 @tool(effect="read")
@@ -25,8 +33,8 @@ async def look(number: int = 0) -> str:
 def agent(name: str = "payer", **options: Any) -> Agent:
     settings: dict[str, Any] = {
         "instructions": "Look things up.",
-        "models": MODEL,
-        "prices": {MODEL: PRICE},
+        "models": GOOD,
+        "prices": PRICES,
         "tools": [look],
         "limits": Limits(step_seconds=5, tool_calls=1000),
         "retry": Retry(attempts=3, initial=0.05, maximum=0.2),
@@ -35,8 +43,11 @@ def agent(name: str = "payer", **options: Any) -> Agent:
     return Agent(name=name, **{**settings, **options})
 
 
-@contextmanager
-def pointed_at(server: BillingServer) -> Iterator[None]:
-    """The environment of a worker in this process, pointed at ``server``."""
-    with patch.dict("os.environ", {"OPENAI_BASE_URL": server.openai_url, "OPENAI_API_KEY": "test"}):
-        yield
+@asynccontextmanager
+async def billed(behaviour: Behaviour) -> AsyncIterator[BillingServer]:
+    """The billing server, with workers of this process pointed at it."""
+    async with BillingServer(behaviour, prices=TABLE) as server:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("OPENAI_BASE_URL", server.openai_url)
+            environment.setenv("OPENAI_API_KEY", "test")
+            yield server

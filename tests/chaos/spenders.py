@@ -1,0 +1,31 @@
+"""Agents for workers that are killed while they spend: ``python worker.py --agents tests.chaos.spenders``."""
+
+from __future__ import annotations
+
+import asyncio
+
+from interlock import Account, Agent, Limits, Retry, tool
+from tests.runs.priced import GOOD, PRICES
+
+TURNS = 6
+
+
+@tool(effect="read")
+async def ponder(number: int) -> str:
+    """Think for a while."""
+    await asyncio.sleep(0.25)
+    return f"thought {number}"
+
+
+spender = Agent(
+    name="spender",
+    instructions="Ponder, then answer.",
+    models=GOOD,
+    prices=PRICES,
+    tools=[ponder],
+    accounts=[Account("user:{user_id}", usd="1.00")],
+    # What a killed worker had in its hands is tried again when these seconds are over.
+    limits=Limits(usd="0.25", step_seconds=2, tool_calls=50),
+    retry=Retry(attempts=4, initial=0.05, maximum=0.2),
+    max_output_tokens=200,
+)

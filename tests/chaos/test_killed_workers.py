@@ -1,0 +1,75 @@
+"""Workers are SIGKILLed again and again while they spend; the provider's own bill is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from asyncio.subprocess import Process
+from decimal import Decimal
+from pathlib import Path
+
+from temporalio.client import Client
+
+from interlock import AgentTask, Interlock
+from interlock.testing import replay
+from tests.billing import Reply, Request
+from tests.chaos.spenders import TURNS
+from tests.runs import processes
+from tests.runs.priced import billed
+from tests.runs.test_accounts import status
+from workflows.agent_run import AgentRun
+
+KILLS, RUNS = 6, 4
+
+
+def thinks(request: Request, n: int) -> Reply:
+    if request.tools and request.turns < TURNS:
+        return Reply(tool_calls=[("ponder", {"number": request.turns})], delay=0.03)
+    return Reply(text="done", delay=0.03)
+
+
+async def test_bill_charge_limit_whatever_worker_is_killed(temporal: Client, tmp_path: Path) -> None:
+    address, queue = temporal.service_client.config.target_host, f"killed-{tmp_path.name}"
+    chance = random.Random(20)
+    interlock = Interlock(temporal, queue)
+    async with billed(thinks) as server:
+        environment = {
+            "OPENAI_BASE_URL": server.openai_url,
+            "OPENAI_API_KEY": "test",
+            "INTERLOCK_JOURNAL": str(tmp_path / "journal.db"),
+        }
+
+        async def begin() -> Process:
+            return await processes.start_worker(
+                address, "tests.chaos.spenders", queue, tmp_path / "worker.log", **environment
+            )
+
+        workers = list(await asyncio.gather(begin(), begin()))
+        try:
+            user = queue
+            runs = [
+                await interlock.start(AgentTask(agent="spender", input=f"task {number}", user_id=user))
+                for number in range(RUNS)
+            ]
+            for _ in range(KILLS):
+                await asyncio.sleep(chance.uniform(0.1, 0.6))
+                victim = chance.randrange(2)
+                await processes.end(workers[victim], signal.SIGKILL)
+                workers[victim] = await begin()
+            results = [await asyncio.wait_for(run.result(), 60) for run in runs]
+            for run in runs:
+                await replay(temporal, run.handle, AgentRun)
+            account = await status(temporal, f"user:{user}")
+        finally:
+            for worker in workers:
+                await processes.end(worker, signal.SIGKILL)
+    charged = sum((result.usage.usd for result in results), Decimal(0))
+    assert {result.outcome for result in results} == {"completed"}
+    assert all(result.usage.usd <= Decimal("0.25") for result in results)
+    assert server.bill.usd <= charged == account.spent_usd <= 1
+    assert account.leases == 0
+    extra = server.bill.billed - RUNS * (TURNS + 1)
+    # Each kill loses at most the answers that were on their way to that worker at that moment.
+    assert 0 <= extra <= KILLS * RUNS / 2
+    print(f"{extra} extra bills for {KILLS} workers killed: {extra / KILLS:.2f} each")
