@@ -8,7 +8,7 @@ import uuid
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError
 
 from activities.faults import application_error
 from activities.heartbeat import heartbeating
@@ -40,10 +40,12 @@ class ModelActivity(ports.Models):
                 reply = await self._attempt(call, transcript, attempts)
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
-            # With the attempts in it: the run charges what a cancelled call may have cost.
             if activity.is_worker_shutdown():
+                activity.heartbeat(attempts)
                 raise ApplicationError("the worker is shutting down", attempts, type="WorkerShutdown") from None
-            raise CancelledError("cancelled", attempts) from None
+            # A failure and not a cancellation, of which the SDK drops the details: the run charges what a call
+            # that was stopped may have cost.
+            raise application_error(Failure("CallStopped", "stopped in flight"), call.retry, attempts) from None
         except Failure as failure:
             activity.heartbeat(attempts)  # what the next attempt knows of this one
             raise application_error(failure, call.retry, attempts) from failure

@@ -43,11 +43,16 @@ class Ratio:
 
 
 def ratio_of_medians(pairs: Sequence[Pair], resamplings: int = 1000) -> Ratio:
+    return resampled([(pair.interlock.steps, pair.bare.steps) for pair in pairs], resamplings)
+
+
+def resampled(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], resamplings: int = 1000) -> Ratio:
+    """The median of all first parts to that of all second ones."""
     chance = random.Random(0)
 
-    def of(some: Sequence[Pair]) -> float:
-        ours = statistics.median(step for pair in some for step in pair.interlock.steps)
-        return ours / statistics.median(step for pair in some for step in pair.bare.steps)
+    def of(some: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+        ours = statistics.median(value for pair in some for value in pair[0])
+        return ours / statistics.median(value for pair in some for value in pair[1])
 
     again = sorted(of(chance.choices(pairs, k=len(pairs))) for _ in range(resamplings))
     return Ratio(of(pairs), again[resamplings // 40], again[-resamplings // 40 - 1])

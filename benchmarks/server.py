@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 
 from benchmarks import bare
 from benchmarks.agent import AGENT
-from interlock import Interlock
+from interlock import Agent, Interlock
 from interlock.converter import data_converter
 from interlock.embedded import start_server
 from worker import serving
@@ -32,7 +33,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(*, file: bool = False) -> AsyncIterator[Bench]:
+async def bench(agents: Sequence[Agent] = (AGENT,), *, file: bool = False) -> AsyncIterator[Bench]:
     """A server with its database in memory or in a file, Interlock's worker and the bare one in this process."""
     SCRATCH.mkdir(exist_ok=True)
     async with AsyncExitStack() as stack:
@@ -40,9 +41,24 @@ async def bench(*, file: bool = False) -> AsyncIterator[Bench]:
         server = await start_server(database=scratch / "temporal.db" if file else None, ui=False)
         stack.push_async_callback(server.stop)
         store = scratch / "store"
+        stack.enter_context(_journal(scratch / "journal.db"))
         quiet = Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(TelemetryFilter("ERROR", "ERROR"))))
         ours = await Client.connect(server.address, data_converter=data_converter(store), runtime=quiet)
         theirs = await Client.connect(server.address, runtime=quiet)
-        await stack.enter_async_context(serving(ours, [AGENT], queue="interlock"))
+        await stack.enter_async_context(serving(ours, agents, queue="interlock"))
         await stack.enter_async_context(bare.serving(theirs, BARE_QUEUE))
         yield Bench(Interlock(ours, "interlock"), theirs, store)
+
+
+@contextmanager
+def _journal(path: Path) -> Iterator[None]:
+    """Workers of this process keep their journal there: what is measured here is of no use to others."""
+    before = os.environ.get("INTERLOCK_JOURNAL")
+    os.environ["INTERLOCK_JOURNAL"] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["INTERLOCK_JOURNAL"]
+        else:
+            os.environ["INTERLOCK_JOURNAL"] = before

@@ -30,6 +30,8 @@ from interlock.present import one_line
 PATIENCE = 180.0
 """Seconds for the answer; the agent's own limit is 120."""
 
+HINT = "Ctrl-C stops everything; the run goes on at the next start"
+
 
 def demonstrate(settings: Settings) -> int:
     """The exit code."""
@@ -80,7 +82,7 @@ async def _demonstration(settings: Settings) -> int:
 
 async def _watch(stack: Stack, run: Run) -> int:
     """Show the run to its end. Raises ``Broken`` when the worker ends before it, or nothing comes for too long."""
-    view = View(Common(address=None if stack.usual else stack.server.address), follow=True)
+    view = View(Common(address=None if stack.usual else stack.server.address), follow=True, hint=HINT)
     await view.heading(stack.interlock, run)
     watched = asyncio.ensure_future(view.to_the_end(stack.interlock, run))
     ended = asyncio.ensure_future(stack.worker_ended())

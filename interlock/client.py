@@ -7,15 +7,12 @@ language can do the same.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
@@ -28,11 +25,12 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from interlock import search_attributes as sa
+from interlock.client_accounts import SharedAccount, open_accounts
+from interlock.connection import DEFAULT_TASK_QUEUE, PATIENCE, connect, no_worker, refused, task_queue, valid
 from interlock.contracts import (
     AgentResult,
     AgentTask,
@@ -43,46 +41,13 @@ from interlock.contracts import (
     RunStatus,
     Steer,
     Transcript,
-    explain,
     input_hash,
     parse,
 )
-from interlock.converter import data_converter
-from interlock.errors import BadRequest, NoServer, NoWorker, RunFailed, RunNotFound
+from interlock.errors import BadRequest, InterlockError, RunFailed, RunNotFound
 from interlock.history import transcript_of
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
-
-DEFAULT_TASK_QUEUE = "interlock"
-
-PATIENCE = timedelta(seconds=4)
-"""How long one request waits for a server or a worker before it says that none answers."""
-
-
-def task_queue() -> str:
-    """``INTERLOCK_TASK_QUEUE``, or ``interlock``."""
-    return os.environ.get("INTERLOCK_TASK_QUEUE") or DEFAULT_TASK_QUEUE
-
-
-async def connect() -> Client:
-    """A Temporal client by Temporal's own configuration (``TEMPORAL_*``, ``temporal.toml``).
-
-    Raises ``NoServer`` when nothing answers within a few seconds."""
-    try:
-        config = ClientConfig.load_client_connect_config()
-    except Exception as error:
-        raise NoServer(f"the Temporal configuration cannot be read: {error}") from error
-    config.setdefault("target_host", "localhost:7233")
-    address = config["target_host"]
-    try:
-        return await asyncio.wait_for(
-            Client.connect(**config, data_converter=data_converter()), PATIENCE.total_seconds()
-        )
-    except (RuntimeError, TimeoutError, RPCError) as error:
-        raise NoServer(
-            f"no Temporal server answers at {address}; start one (python worker.py --embedded) or set TEMPORAL_ADDRESS"
-        ) from error
 
 
 def run_id(agent: str, text: str) -> str:
@@ -117,27 +82,27 @@ class Run:
         return await self._ask(self.handle.query("status", result_type=RunStatus, rpc_timeout=PATIENCE))
 
     async def kill(self, reason: str = "", by: str = "client") -> None:
-        await self._signal("kill", _valid(Note, reason=reason, by=by))
+        await self._signal("kill", valid(Note, reason=reason, by=by))
 
     async def pause(self, reason: str = "", by: str = "client") -> None:
-        await self._signal("pause", _valid(Note, reason=reason, by=by))
+        await self._signal("pause", valid(Note, reason=reason, by=by))
 
     async def resume(self, reason: str = "", by: str = "client") -> None:
-        await self._signal("resume", _valid(Note, reason=reason, by=by))
+        await self._signal("resume", valid(Note, reason=reason, by=by))
 
     async def steer(self, message: str, by: str = "client") -> None:
         """Tell the model something before its next turn."""
-        await self._signal("steer", _valid(Steer, message=message, by=by))
+        await self._signal("steer", valid(Steer, message=message, by=by))
 
     async def decide(self, call_id: str, approve: bool, reason: str = "", by: str = "client") -> RunStatus:
         """Approve or reject a call that waits for a person."""
-        decision = _valid(Decision, call_id=call_id, approve=approve, reason=reason, by=by)
+        decision = valid(Decision, call_id=call_id, approve=approve, reason=reason, by=by)
         return await self._ask(self.handle.execute_update("decide", decision, result_type=RunStatus))
 
     async def extend(self, limits: Limits, by: str = "client") -> RunStatus:
         """Raise limits of the run under way."""
         return await self._ask(
-            self.handle.execute_update("extend", _valid(Extension, limits=limits, by=by), result_type=RunStatus)
+            self.handle.execute_update("extend", valid(Extension, limits=limits, by=by), result_type=RunStatus)
         )
 
     async def cancel(self) -> None:
@@ -151,7 +116,7 @@ class Run:
         try:
             return await asyncio.wait_for(request, PATIENCE.total_seconds())
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            raise NoWorker(_no_worker(self.id)) from error
+            raise no_worker(f"run {self.id}") from error
         except WorkflowUpdateFailedError as error:
             raise BadRequest(getattr(error.cause, "message", "") or str(error.cause)) from error
         except WorkflowQueryFailedError as error:
@@ -224,6 +189,14 @@ class Interlock:
         except RPCError as error:
             raise _explain(error, where) from error
 
+    def account(self, name: str) -> SharedAccount:
+        """A shared account by its name, such as ``user:ada``, ``agent:analyst`` or ``fleet``."""
+        return SharedAccount(self.client, name, self.queue)
+
+    def accounts(self, limit: int = 50) -> AsyncIterator[SharedAccount]:
+        """The shared accounts that are open."""
+        return open_accounts(self.client, self.queue, limit)
+
     async def transcript(self, id: str) -> Transcript:
         """The conversation of a run, live or closed, from its history. Needs no worker."""
         try:
@@ -256,13 +229,6 @@ class Interlock:
             raise _explain(error, id) from error
 
 
-def _valid(model: type[M], **fields: object) -> M:
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        raise BadRequest(explain(error, model)) from None
-
-
 def _attributes(task: AgentTask) -> TypedSearchAttributes:
     """So that a run is found by its agent and user also while it still waits for a worker."""
     return TypedSearchAttributes(
@@ -287,23 +253,8 @@ def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:
             raise RunFailed(f"run {id}: {cause}") from error
 
 
-def _explain(error: RPCError, id: str) -> Exception:
-    match error.status:
-        case RPCStatusCode.NOT_FOUND if error.message.startswith("Namespace "):
-            return BadRequest(f"{error.message.rstrip('.')}; set TEMPORAL_NAMESPACE")
-        case RPCStatusCode.NOT_FOUND if "completed" in error.message:
-            return BadRequest(f"run {id} has already ended")
-        case RPCStatusCode.NOT_FOUND:
-            return RunNotFound(f"there is no run {id!r}; interlock list shows what there is")
-        case RPCStatusCode.UNAVAILABLE:
-            return NoServer(f"the Temporal server does not answer: {error.message}")
-        case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
-            return NoWorker(_no_worker(id))
-        case RPCStatusCode.INVALID_ARGUMENT:
-            return BadRequest(error.message)
-        case _:
-            return BadRequest(f"{id}: {error.message}")
+def _explain(error: RPCError, id: str) -> InterlockError:
+    return refused(error, f"run {id}", RunNotFound(f"there is no run {id!r}; interlock list shows what there is"))
 
 
-def _no_worker(id: str) -> str:
-    return f"run {id}: no worker answered; start one (python worker.py) on task queue {task_queue()!r}"
+__all__ = ["DEFAULT_TASK_QUEUE", "PATIENCE", "Interlock", "Run", "SharedAccount", "connect", "run_id", "task_queue"]

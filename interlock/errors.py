@@ -31,6 +31,7 @@ Kind: TypeAlias = Literal[
     "CircuitOpen",
     "BudgetExceeded",
     "AccountBusy",
+    "CallStopped",
     "ModelRateLimited",
     "ModelOverloaded",
     "ModelUnavailable",
@@ -59,6 +60,7 @@ TABLE: MappingProxyType[Kind, Action] = MappingProxyType(
         "CircuitOpen": "route_around",  # known to be down: asking would only hurt it
         "AccountBusy": "retry",  # others hold the account's money and may bring it back
         "BudgetExceeded": "give_up",  # what was not granted cannot be spent
+        "CallStopped": "give_up",  # the run was cancelled or killed while the call was in flight
         "RunKilled": "give_up",
         "InvalidTask": "give_up",
         "UnknownAgent": "give_up",

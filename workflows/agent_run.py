@@ -100,7 +100,12 @@ class AgentRun:
             raise
         if isinstance(done, Carried):
             workflow.continue_as_new(done)
-        return await self._close(done)
+        # An answer that is there is not lost to a cancellation that comes while it is being settled.
+        closing = asyncio.create_task(self._close(done))
+        try:
+            return await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            return await closing
 
     async def _work(self) -> AgentResult | Carried:
         run = self._run
@@ -112,7 +117,7 @@ class AgentRun:
             if run.spec.plan and run.messages == 0:
                 await self._plan()
             while True:
-                await self._unpaused()
+                await run.unpaused()
                 if run.transcript is not None:
                     return run.carry(run.transcript)
                 if (reason := budget.spent_up(run.spec.bounds, run.limits, run.spent)) is not None:
@@ -163,22 +168,10 @@ class AgentRun:
 
     async def _plan(self) -> None:
         run = self._run
-        await self._unpaused()
         run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
         reply = await model_turn.take(run, "plan", tools=False)
         tool_calls.refuse(run, reply, "Not run: this was the time to plan.")
         run.delta.append(UserMessage(text=model_turn.CARRY_OUT_PROMPT))
-
-    async def _unpaused(self) -> None:
-        """Wait while the run is paused; the time does not count."""
-        run = self._run
-        if run.paused is None:
-            return
-        run.clock.stop()
-        run.enter("paused")
-        await workflow.wait_condition(lambda: run.paused is None)
-        run.clock.start()
-        run.enter("running")
 
     async def _stop(self, work: asyncio.Task[Any]) -> None:
         """Cancel what is in flight and wait a little for it to say how it ended."""

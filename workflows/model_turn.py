@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +11,6 @@ from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
-    CancelledError,
     TimeoutType,
     is_cancelled_exception,
 )
@@ -54,6 +54,7 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> Mo
     failed: dict[str, str] = {}
     spoiled = 0
     while True:
+        await run.unpaused()
         run.delta += run.steering
         run.steering = []
         choice, grant = await _choose(run, purpose, failed, tools=tools)
@@ -87,11 +88,7 @@ async def classify(run: Run) -> Tier:
             return "medium"
         call = _call(run, Choice(model, "classify the task"), granted, "classify", tools=False)
         reply = await _execute(run, call.model_copy(update={"delta": (prompt,)}))
-    except ActivityError as error:
-        if is_cancelled_exception(error):
-            raise
-        return "medium"
-    except TurnFailed:
+    except (ActivityError, TurnFailed):
         return "medium"
     return tier_of(reply.message.text)
 
@@ -151,6 +148,8 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     except ActivityError as error:
         attempts, unreported = _made(call, error)
         run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
+        if is_cancelled_exception(error) or _kind(error) == "CallStopped":
+            raise asyncio.CancelledError from error
         raise
     run.settled(call, reply.usage)
     return reply
@@ -172,15 +171,18 @@ def _time_is_spent(run: Run) -> str:
 
 
 def _timed_out(error: ActivityError) -> bool:
-    cause = error.cause
-    return isinstance(cause, TimedOut) or (isinstance(cause, ApplicationError) and cause.type == "ModelTimeout")
+    return isinstance(error.cause, TimedOut) or _kind(error) == "ModelTimeout"
+
+
+def _kind(error: ActivityError) -> str | None:
+    return error.cause.type if isinstance(error.cause, ApplicationError) else None
 
 
 def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
     """The attempts of a call that failed, and how many more there may have been that nobody told of."""
     granted = call.grant.attempts
     match error.cause:
-        case ApplicationError(details=[told, *_]) | CancelledError(details=[told, *_]):
+        case ApplicationError(details=[told, *_]):
             return _attempts(told), 0
         case ApplicationError(type="TranscriptMismatch"):
             return [], 0
@@ -194,7 +196,7 @@ def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
             # attempts were used, each that is not on record was made.
             most = len(told) + 1 if kind == TimeoutType.SCHEDULE_TO_CLOSE else granted
             return told, max(0, min(most, granted) - len(told))
-        case _:  # cancelled before it could say anything
+        case _:  # cancelled between two attempts, or abandoned: nobody says how many there were
             return [], granted
 
 
@@ -210,8 +212,6 @@ def _summary(run: Run, call: ModelCall) -> str:
 
 def _explain(error: ActivityError) -> str:
     """Why a call failed, in words, when another model may be asked instead. Raises when none may."""
-    if is_cancelled_exception(error):
-        raise error
     match error.cause:
         case ApplicationError(type=kind, message=message):
             if action_for(kind) == "give_up":

@@ -246,6 +246,16 @@ class Run:
             by_tool=self.by_tool,
         )
 
+    async def unpaused(self) -> None:
+        """Wait while the run is paused, before each call; the time does not count."""
+        if self.paused is None:
+            return
+        self.clock.stop()
+        self.enter("paused")
+        await workflow.wait_condition(lambda: self.paused is None)
+        self.clock.start()
+        self.enter("running")
+
     # -- how it is seen -------------------------------------------------------------------------------
 
     def enter(self, state: State) -> None:

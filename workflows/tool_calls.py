@@ -43,6 +43,7 @@ async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
     if problem is not None or spec is None:
         run.refused_calls += 1
         return _told(call, problem or f"UnknownTool: there is no tool named {call.tool!r}.", is_error=True)
+    await run.unpaused()
     held_back = budget.seconds_held_back(run.limits, begun=True)
     left = budget.seconds_left(run.limits, run.spent, held_back)
     if left is not None and left <= run.spec.bounds.least_seconds:

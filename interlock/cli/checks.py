@@ -17,9 +17,9 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSyste
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from interlock.cli.workers import Work, pollers
-from interlock.client import PATIENCE, connect, task_queue
+from interlock.connection import PATIENCE, connect, task_queue
 from interlock.errors import InterlockError
+from interlock.pollers import Work, pollers
 from interlock.present import age, several, ui_url
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 

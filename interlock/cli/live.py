@@ -45,9 +45,9 @@ class Lines:
 class Watched(Lines):
     """The same, and below it what is under way, redrawn by rich itself."""
 
-    def __init__(self, to: Console, story: Story) -> None:
+    def __init__(self, to: Console, story: Story, hint: str) -> None:
         super().__init__(to)
-        self._story = story
+        self._story, self._hint = story, hint
         self._spinner = Spinner("dots", style="cyan")
         self._quiet_since = time.monotonic()
 
@@ -59,7 +59,7 @@ class Watched(Lines):
         elif time.monotonic() - self._quiet_since > 1:
             waiting = "paused · interlock resume makes it go on" if story.paused else "waiting"
             rows = [Text.assemble(self._frame(), " ", (waiting, "dim"))]
-        spent = f"{present.dollars(story.usage.usd)} so far · Ctrl-C stops watching, not the run"
+        spent = f"{present.dollars(story.usage.usd)} so far · {self._hint}"
         return Group(*(self._cut(row) for row in (*rows, Text(spent, "dim"))))
 
     def _under_way(self, call: Call, now: datetime) -> Text:
@@ -73,12 +73,12 @@ class Watched(Lines):
 
 
 @contextmanager
-def watching(to: Console, story: Story, *, live: bool) -> Iterator[Lines]:
-    """A place for lines; ``live``: with what is under way below them, while the block runs."""
+def watching(to: Console, story: Story, *, live: bool, hint: str) -> Iterator[Lines]:
+    """A place for lines; ``live``: with what is under way and ``hint`` below them, while the block runs."""
     if not live:
         yield Lines(to)
         return
-    watched = Watched(to, story)
+    watched = Watched(to, story, hint)
     with Live(watched, console=to, refresh_per_second=8, transient=True):
         yield watched
 

@@ -1,4 +1,4 @@
-"""What flags accept: those that every command has, and the limits of a run."""
+"""What flags accept: those that every command has, and the limits of a run or an account."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 Output: TypeAlias = Literal["text", "json"]
 RunId: TypeAlias = Annotated[str, Parameter(help="The run's id.")]
-Reason: TypeAlias = Annotated[str, Parameter(help="Why, for whoever reads the history.")]
+Reason: TypeAlias = Annotated[str, Parameter(show_default=False, help="Why, for whoever reads the history.")]
 TaskQueue: TypeAlias = Annotated[
     str | None,
-    Parameter(name=("--task-queue", "-t"), help="Where workers listen (INTERLOCK_TASK_QUEUE, or interlock)."),
+    Parameter(name=("--task-queue", "-t"), help="The queue that workers poll (INTERLOCK_TASK_QUEUE, or interlock)."),
+]
+AccountName: TypeAlias = Annotated[
+    str, Parameter(name="ACCOUNT", help="The account's name, such as user:ada, agent:analyst or fleet.")
 ]
 M = TypeVar("M", bound="BaseModel")
 
@@ -34,7 +37,7 @@ class Misused(Exception):
 class Common:
     """What every command accepts."""
 
-    address: Annotated[str | None, Parameter(help="Host and port of the Temporal server (TEMPORAL_ADDRESS).")] = None
+    address: Annotated[str | None, Parameter(help="Host and port of the server (TEMPORAL_ADDRESS).")] = None
     namespace: Annotated[
         str | None, Parameter(name=("--namespace", "-n"), help="Temporal namespace (TEMPORAL_NAMESPACE).")
     ] = None
@@ -74,13 +77,14 @@ def _of(pattern: str, read: Callable[[str], Any], what: str, least: float = 0) -
 
 _DECIMAL = r"\d+(\.\d*)?|\.\d+"
 
-Usd: TypeAlias = Annotated[
-    Decimal | None,
-    _of(_DECIMAL, Decimal, "an amount of dollars, 0 or more, such as 0.50"),
-    Parameter(help="Most dollars the run may spend."),
+_DOLLARS = _of(_DECIMAL, Decimal, "an amount of dollars, 0 or more, such as 0.50")
+
+Usd: TypeAlias = Annotated[Decimal | None, _DOLLARS, Parameter(help="Most dollars the run may spend.")]
+Allowance: TypeAlias = Annotated[
+    Decimal, _DOLLARS, Parameter(help="Most dollars that all its runs together may spend in one window.")
 ]
 Tokens: TypeAlias = Annotated[
-    int | None, _of(r"\d+", int, "a whole number, 0 or more"), Parameter(help="Most tokens, input and output.")
+    int | None, _of(r"\d+", int, "a whole number, 0 or more"), Parameter(help="Most tokens, input and output together.")
 ]
 Seconds: TypeAlias = Annotated[
     float | None,
@@ -91,10 +95,19 @@ Steps: TypeAlias = Annotated[
     int | None, _of(r"\d+", int, "a whole number, 1 or more", 1), Parameter(help="Most turns with the model.")
 ]
 ToolCalls: TypeAlias = Annotated[
-    int | None, _of(r"\d+", int, "a whole number, 0 or more"), Parameter(help="Most calls of tools.")
+    int | None,
+    _of(r"\d+", int, "a whole number, 0 or more"),
+    Parameter(help="Most calls of tools; a run that wants more is killed."),
 ]
 
-_FLAGS = {"user_id": "--user", "agent": "AGENT", "input": "INPUT", "message": "MESSAGE", "reason": "--reason"}
+_FLAGS = {
+    "user_id": "--user",
+    "agent": "AGENT",
+    "input": "INPUT",
+    "message": "MESSAGE",
+    "reason": "--reason",
+    "name": "ACCOUNT",
+}
 
 
 def valid(model: type[M], **fields: Any) -> M:

@@ -24,22 +24,29 @@ def run(
     input: Annotated[str, Parameter(help="What it is asked. After --, it may begin with a dash.")],
     /,
     *,
-    user: Annotated[str, Parameter(help="On whose behalf.")] = "anonymous",
+    user: Annotated[str, Parameter(help="On whose behalf; an account user:{user_id} is this user's.")] = "anonymous",
     usd: Usd = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
     steps: Steps = None,
     tool_calls: ToolCalls = None,
-    complexity: Annotated[Complexity, Parameter(help="How hard the task is: it chooses the model.")] = "medium",
-    id: Annotated[str | None, Parameter(help="The run's id; without it, one that people can read.")] = None,
+    complexity: Annotated[
+        Complexity, Parameter(help="How hard the task is: it chooses the model. auto: the simple model judges.")
+    ] = "medium",
+    id: Annotated[str | None, Parameter(help="The run's id; without it, one is made of agent and input.")] = None,
     follow: Follow = None,
-    detach: Annotated[bool, Parameter(negative="", show_default=False, help="Do not wait for the answer.")] = False,
+    detach: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Start the run and do not wait; interlock follow RUN shows it later."
+        ),
+    ] = False,
     task_queue: TaskQueue = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Start a run, show it as it happens, and print its answer.
 
-    Limits may only be tighter than the agent's own. Ctrl-C stops watching; the run goes on.
+    Limits given here may only be tighter than the agent's own. Ctrl-C stops watching; the run goes on.
     """
     from interlock.cli.workers import picked_up
     from interlock.contracts import AgentTask, Limits
@@ -63,7 +70,7 @@ def run(
 
 
 def follow(run: RunId, /, *, common: Common = Common()) -> int:  # noqa: B008
-    """Show a run as it happens, or as it happened, and print its answer."""
+    """Show a run as it happens, or as it happened, and print its answer. Ctrl-C stops watching."""
     view = View(common, follow=True)
 
     async def work(interlock: Interlock) -> int:

@@ -20,7 +20,7 @@ State: TypeAlias = Literal["starting", "running", "paused", "waiting_approval", 
 def status(run: RunId, /, *, common: Common = Common()) -> int:  # noqa: B008
     """What a run is doing, and what it has spent of its limits.
 
-    The run itself is asked, which takes a worker; where none answers, the server's index is.
+    The run itself is asked, which takes a worker; where none answers, the server's index tells what it knows.
     """
 
     async def work(interlock: Interlock) -> int:
@@ -45,7 +45,12 @@ def list_runs(
     user: Annotated[str | None, Parameter(help="Runs on behalf of this user.")] = None,
     state: Annotated[State | None, Parameter(help="Runs in this state.")] = None,
     query: Annotated[
-        str, Parameter(name=("--query", "-q"), help='A Temporal list filter, such as "AgentCostUsd > 1".')
+        str,
+        Parameter(
+            name=("--query", "-q"),
+            show_default=False,
+            help="A Temporal list filter, such as \"AgentOutcome = 'degraded' AND AgentCostUsd > 1\".",
+        ),
     ] = "",
     limit: Annotated[int, Parameter(help="Most runs to show.")] = 50,
     common: Common = Common(),  # noqa: B008
@@ -76,7 +81,7 @@ def list_runs(
 
 
 def transcript(run: RunId, /, *, common: Common = Common()) -> int:  # noqa: B008
-    """The conversation of a run, in full, from its history. Needs no worker; live or closed."""
+    """The conversation of a run so far, in full, from its history. Needs no worker."""
 
     async def work(interlock: Interlock) -> int:
         from interlock.cli import conversation

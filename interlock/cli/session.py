@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 from interlock.cli import BROKEN, MISUSED
 from interlock.cli.options import Common, Misused
@@ -27,11 +27,15 @@ def carry_out(argv: Sequence[str]) -> int:
     """Carry out a command line; returns its exit code."""
     from interlock.cli.app import build
 
+    app = build()
     try:
-        code = build()(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, Misused) as error:
-        command = argv[0] if isinstance(error, Misused) or error.target is not None else ""
-        complain(f"{str(error).rstrip('.')}; see {' '.join(f'interlock {command}'.split())} --help")
+        said = str(error)
+        if isinstance(error, UnusedCliTokensError):
+            said = f"unexpected: {' '.join(error.unused_tokens or ())}"
+        command = " ".join(("interlock", *app.parse_commands(list(argv))[0]))
+        complain(f"{said if said.endswith('...') else said.rstrip('.')}; see {command} --help")
         return MISUSED
     except InterlockError as error:
         complain(str(error))

@@ -77,7 +77,11 @@ def extend(
     tool_calls: ToolCalls = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
-    """Raise limits of a run under way, each to the figure given."""
+    """Raise limits of a run under way, each to the figure given.
+
+    A run that paused because its money is spent goes on. Where it was the money of an account that runs share, use
+    interlock budget set, then interlock resume.
+    """
     from interlock.contracts import Extension, Limits
 
     limits = valid(Limits, usd=usd, tokens=tokens, seconds=seconds, steps=steps, tool_calls=tool_calls)

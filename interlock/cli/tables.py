@@ -33,30 +33,29 @@ def runs(found: Sequence[Found], to: Console) -> Table:
         "COST": [Text(present.dollars(each.usd)) for each in found],
         "AGE": [Text(present.age(each.age())) for each in found],
     }
-    widest = _fitted(columns, to.width)
+    for name in ("AGENT", "USER"):
+        for cell in columns[name]:
+            cell.truncate(max(8, to.width // 6), overflow="ellipsis")
+    return fitted(columns, to.width, right=("STEP", "TOOLS", "COST", "AGE"), dispensable=DISPENSABLE)
+
+
+def fitted(columns: dict[str, list[Text]], width: int, *, right: Sequence[str], dispensable: Sequence[str]) -> Table:
+    """A table without those ``dispensable`` columns that there is no room for. Names, which come first, give way
+    last; a figure is never cut."""
+    first = next(iter(columns))
+    widest = {name: max(len(name), *(each.cell_len for each in cells)) for name, cells in columns.items()}
+    taken = sum(wide + SPACE for name, wide in widest.items() if name != first)
+    for name in dispensable:
+        if taken + widest[first] > width:
+            taken -= widest.pop(name) + SPACE
+    widest[first] = max(min(widest[first], width - taken), 12)
     table = Table(box=None, pad_edge=False, padding=(0, SPACE, 0, 0), header_style="dim")
-    for name in columns:
-        justify: Literal["left", "right"] = "right" if name in ("STEP", "TOOLS", "COST", "AGE") else "left"
-        table.add_column(
-            name, justify=justify, no_wrap=True, overflow="ellipsis", min_width=widest[name], max_width=widest[name]
-        )
-    for row in zip(*columns.values(), strict=True):
+    for name, wide in widest.items():
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", min_width=wide, max_width=wide)
+    for row in zip(*(columns[name] for name in widest), strict=True):
         table.add_row(*row)
     return table
-
-
-def _fitted(columns: dict[str, list[Text]], width: int) -> dict[str, int]:
-    """The width of each column, after those have gone that there is no room for. The ids give way last."""
-    widest = {name: max(len(name), *(cell.cell_len for cell in cells)) for name, cells in columns.items()}
-    for name in ("AGENT", "USER"):
-        widest[name] = min(widest[name], max(8, width // 6))
-    others = sum(widest.values()) - widest["RUN"] + SPACE * (len(widest) - 1)
-    for name in DISPENSABLE:
-        if others + widest["RUN"] > width:
-            del columns[name]
-            others -= widest.pop(name) + SPACE
-    widest["RUN"] = max(min(widest["RUN"], width - others), 12)
-    return widest
 
 
 def status(to: Console, said: RunStatus, *, ended: str | None = None) -> None:
@@ -69,7 +68,7 @@ def status(to: Console, said: RunStatus, *, ended: str | None = None) -> None:
         ("state", Text.assemble((state.replace("_", " "), screen.colour(state)))),
         # A pause is asked for at once, and begins when what is in flight has completed.
         ("reason" if ended or state == "paused" else "pausing", present.one_line(said.reason or "")),
-        ("model", said.model or ""),
+        ("model", _model(said)),
         ("cost", f"{screen.used(said.usage)}" if said.usage.tokens else present.dollars(said.usage.usd)),
         ("breakers", ", ".join(said.breakers)),
         ("ignored", f"{present.several(said.ignored_signals, 'malformed signal')}" if said.ignored_signals else ""),
@@ -79,6 +78,14 @@ def status(to: Console, said: RunStatus, *, ended: str | None = None) -> None:
     if said.spent:
         to.print()
         to.print(_limits(said))
+
+
+def _model(said: RunStatus) -> str:
+    """The model of the last call, and why that one: ``openai:gpt-5-mini · step 3, medium task``."""
+    if not said.routing:
+        return said.model or ""
+    last = said.routing[-1]
+    return f"{last.model} · step {last.step}, {present.one_line(last.reason)}"
 
 
 def _limits(said: RunStatus) -> Table:

@@ -22,10 +22,14 @@ HEARD_EVERY = 1.0
 
 
 class View:
-    """With JSON, stdout is for the one object: who asks to follow as well is shown it on stderr."""
+    """With JSON, stdout is for the one object: who asks to follow as well is shown it on stderr.
 
-    def __init__(self, common: Common, follow: bool | None) -> None:
-        self._common = common
+    hint  what the last line of the live view says of Ctrl-C"""
+
+    def __init__(
+        self, common: Common, follow: bool | None, *, hint: str = "Ctrl-C stops watching, not the run"
+    ) -> None:
+        self._common, self._hint = common, hint
         self._live = screen.is_live(stderr=common.json)
         self._follow = (self._live and not common.json) if follow is None else follow
         self._to = screen.console(stderr=common.json)
@@ -79,7 +83,7 @@ class View:
 
         story = Story(interlock.client.data_converter)
         self._to.print()
-        with watching(self._to, story, live=self._live) as lines:
+        with watching(self._to, story, live=self._live, hint=self._hint) as lines:
             listening = asyncio.create_task(_listen(run, story)) if self._live else None
             try:
                 async for event in interlock.follow(run.id):

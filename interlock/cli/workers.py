@@ -1,50 +1,18 @@
-"""Whether anybody works: who polls a task queue, and whether a run that was started has been taken up."""
+"""Whether a run that was started has been taken up by a worker."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
 
-from temporalio.api.enums.v1 import EventType, TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client
+from temporalio.api.enums.v1 import EventType
 
 from interlock.cli.session import complain
-from interlock.client import PATIENCE, Interlock, Run
+from interlock.client import Interlock, Run
 from interlock.errors import NoWorker
-
-Work: TypeAlias = Literal["workflow", "activity"]
-
-_TYPES = {
-    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-}
-
-POLL = timedelta(seconds=70)
-"""An idle worker's poll lasts a minute; one that was last seen earlier is gone. The server lists it for longer."""
+from interlock.pollers import pollers
 
 TAKEN_WITHIN = 2.5
 """Seconds within which an idle worker has taken up a run many times over."""
-
-
-@dataclass(frozen=True)
-class Poller:
-    identity: str
-    seen: datetime
-
-
-async def pollers(client: Client, queue: str, work: Work) -> list[Poller]:
-    """Who has lately polled ``queue`` for ``work``, the latest first."""
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=_TYPES[work]
-    )
-    answer = await client.workflow_service.describe_task_queue(request, timeout=PATIENCE)
-    found = [Poller(each.identity, each.last_access_time.ToDatetime(UTC)) for each in answer.pollers]
-    oldest = datetime.now(UTC) - POLL
-    return sorted((each for each in found if each.seen > oldest), key=lambda each: each.seen, reverse=True)
 
 
 async def picked_up(interlock: Interlock, run: Run) -> None:

@@ -40,6 +40,8 @@ class LeaseReply(Wire):
     remaining_usd: Decimal
     held_usd: Decimal = Decimal(0)
     busy: bool = False
+    limit_usd: Decimal | None = None
+    window: Window | None = None
     window_ends: AwareDatetime | None = None
 
 

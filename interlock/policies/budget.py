@@ -206,10 +206,11 @@ _PLENTY = 1_000_000
 
 def _fits(price: Price, input_tokens: int, output: int, room: Room) -> int:
     """How many attempts of that size fit."""
-    counts = [1_000_000]
+    counts = [_PLENTY]
     if room.usd is not None:
         bound = most(price, input_tokens, output)
-        counts.append(int(room.usd // bound) if bound > 0 else 1_000_000 if room.usd >= 0 else 0)
+        # Compared before it is divided: a quotient of more than 28 digits is an error in decimal arithmetic.
+        counts.append(0 if room.usd < 0 else _PLENTY if room.usd >= _PLENTY * bound else int(room.usd // bound))
     if room.tokens is not None:
         counts.append(max(0, room.tokens) // (input_tokens + output))
     return min(counts)

@@ -94,6 +94,8 @@ def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[Led
     lease = lease.model_copy(update={"spent_usd": max(lease.spent_usd, request.spent_usd or ZERO)})
     unspent = ZERO if request.spent_usd is None else max(ZERO, lease.usd - lease.spent_usd)
     wanted, enough, least = (max(ZERO, usd - unspent) for usd in (request.usd, request.enough, request.at_least))
+    if wanted == 0:
+        return state, _reply(state, lease, ZERO, now)  # it holds what it asks for
     left = remaining(state)
     kept = enough * _begun_beside(state, name) if request.enough and not lease.usd else ZERO
     available = max(ZERO, left - kept)
@@ -105,7 +107,7 @@ def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[Led
             state = _with(state, name, lease)
         return state, _reply(state, lease, ZERO, now, busy=True)
     if granted < least or granted == 0:
-        return state, _reply(state, lease, ZERO, now)
+        return state, _reply(state, lease, ZERO, now, busy=_may_come_back(state, request, least))
     keys = {**lease.keys, **({request.key: granted} if request.key else {})}
     lease = lease.model_copy(update={"usd": lease.usd + granted, "keys": keys})
     state = _with(state, name, lease)
@@ -220,9 +222,14 @@ def status(state: LedgerState, now: datetime) -> LedgerStatus:
 
 
 def _reply(state: LedgerState, lease: HeldLease, granted: Decimal, now: datetime, *, busy: bool = False) -> LeaseReply:
-    ends = window_end(state.limit.window, now) if state.limit else None
     return LeaseReply(
-        granted_usd=granted, remaining_usd=remaining(state), held_usd=lease.usd, busy=busy, window_ends=ends
+        granted_usd=granted,
+        remaining_usd=remaining(state),
+        held_usd=lease.usd,
+        busy=busy,
+        limit_usd=state.limit.usd if state.limit else None,
+        window=state.limit.window if state.limit else None,
+        window_ends=window_end(state.limit.window, now) if state.limit else None,
     )
 
 

@@ -36,6 +36,17 @@ NOWHERE = CommandLine(environment(TEMPORAL_ADDRESS="127.0.0.1:1"))
         ("list --limit 0", "--limit"),
         ("extend some-run", "--usd"),
         ("status", "RUN"),
+        ("status some-run more", "unexpected: more"),
+        ("budget show", "ACCOUNT"),
+        ("budget show user:{user_id}", "ACCOUNT"),
+        ("budget set", "ACCOUNT"),
+        ("budget set fleet --window day", "--usd"),
+        ("budget set fleet --usd 5.00", "--window"),
+        ("budget set fleet --usd -5 --window day", "--usd"),
+        ("budget set fleet --usd 1e3 --window day", "--usd"),
+        ("budget set fleet --usd 5 --window week", "--window"),
+        ("budget set fleet --usd 5 --window week", "interlock budget set --help"),
+        ("budget sat fleet", "sat"),
         ("rum", "rum"),
     ],
 )
@@ -53,7 +64,19 @@ def test_it_is_one_line_that_names_what_is_wrong(
 async def test_help_imports_neither_temporal_nor_the_contracts() -> None:
     ran, version, bare = await asyncio.gather(*(NOWHERE(*given) for given in (["--help"], ["--version"], [])))
     assert (ran.code, version.code, bare.code) == (0, 0, 0)
-    for command in ("run", "status", "list", "transcript", "steer", "doctor", "kill", "pause", "resume", "extend"):
+    for command in (
+        "run",
+        "status",
+        "list",
+        "transcript",
+        "steer",
+        "doctor",
+        "kill",
+        "pause",
+        "resume",
+        "extend",
+        "budget",
+    ):
         assert f" {command} " in ran.out
     assert "Exit codes" in ran.out
     assert bare.out == ran.out

@@ -82,6 +82,9 @@ async def test_status_asks_the_run_and_without_a_worker_the_index(serve: Serve, 
         )
         assert (text.code, text.err) == (0, "")
         assert ["state", "running"] in [line.split() for line in text.out.splitlines()]
+        assert ["model", "scripted:cli-status", "·", "step", "1,", "medium", "task"] in [
+            line.split() for line in text.out.splitlines()
+        ]
         assert ["steps", "1", "7", "6"] in [line.split() for line in text.out.splitlines()]
         assert (as_json.json["state"], as_json.json["answered_by"]) == ("running", "run")
         assert (ended.json["ended"], ended.json["spent"]["tool_calls"]) == ("completed", "1")

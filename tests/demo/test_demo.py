@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.terminal import terminal
 from tests.conftest import source_root
-from tests.demo.demonstration import begun, demo, ended, running, worker_of
+from tests.demo.demonstration import begun, demo, ended, environment, running, worker_of
 
 
 async def test_it_answers_says_what_it_cost_and_stops(tmp_path: Path) -> None:
@@ -102,3 +103,17 @@ async def test_interrupted_it_stops_what_it_started(tmp_path: Path, number: sign
         result = await ended(process)
         assert running(tmp_path) == []
     assert (result.code, result.err) == (130, "")
+
+
+async def test_at_a_terminal_it_says_what_ctrl_c_does_and_does_it(tmp_path: Path) -> None:
+    async with terminal(environment(tmp_path), sys.executable, "-m", "examples.demo") as screen:
+        try:
+            await screen.until("Ctrl-C stops everything; the run goes on at the next start")
+            assert "stops watching" not in screen.shown
+            screen.process.send_signal(signal.SIGINT)
+            assert await screen.code() == 130
+            assert "Traceback" not in screen.shown
+            assert running(tmp_path) == []
+        finally:
+            for left in running(tmp_path):
+                left.kill()

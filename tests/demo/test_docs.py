@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from interlock import Agent, Limits, Retry, ToolContext, tool
+from interlock import Account, Agent, Limits, Retry, ToolContext, tool
 from interlock.agents import Tool
 from interlock.errors import TABLE
 from interlock.testing import SCRIPTS
@@ -35,7 +35,13 @@ def fields(kind: type[Any]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("after", "kind"),
-    [("## Agent\n", Agent), ("## Limits", Limits), ("## Retry", Retry), ("`ToolContext` is", ToolContext)],
+    [
+        ("## Agent\n", Agent),
+        ("## Limits", Limits),
+        ("## Account", Account),
+        ("## Retry", Retry),
+        ("`ToolContext` is", ToolContext),
+    ],
 )
 def test_a_table_has_every_field(after: str, kind: type) -> None:
     assert list(rows(after)) == fields(kind)
@@ -50,6 +56,15 @@ def test_the_options_of_a_tool_and_their_defaults() -> None:
 def test_the_defaults_of_retries() -> None:
     told = {name: default.strip().strip("`") for name, default in rows("## Retry").items()}
     assert told == {name: str(value) for name, value in Retry().model_dump().items()}
+
+
+def test_the_defaults_of_an_agent() -> None:
+    told = {name: default.strip().strip("`") for name, default in rows("## Agent\n").items()}
+    for field in dataclasses.fields(Agent):
+        if field.default is not dataclasses.MISSING:
+            assert told[field.name].replace('"', "'") == repr(field.default), field.name
+        elif field.default_factory is dataclasses.MISSING:
+            assert told[field.name] == "", field.name
 
 
 def test_every_kind_of_error_is_there() -> None:

@@ -72,8 +72,8 @@ async def output(*command: str, environment: dict[str, str]) -> str:
 
 
 async def test_the_readme_runs(temporal: Client, tmp_path: Path) -> None:
-    [agent], [serve], clients, [shell] = blocks("my_agents.py"), blocks("worker"), blocks("client"), blocks("shell")
-    (tmp_path / "my_agents.py").write_text(agent)
+    agents, [serve], clients, shell = blocks("my_agents.py"), blocks("worker"), blocks("client"), blocks("shell")
+    (tmp_path / "my_agents.py").write_text("\n\n".join(agents))
     async with billing(script(TURNS)) as provider:
         environment = {name: value for name, value in os.environ.items() if name != "INTERLOCK_TASK_QUEUE"}
         environment |= {
@@ -90,11 +90,14 @@ async def test_the_readme_runs(temporal: Client, tmp_path: Path) -> None:
             told = (await Interlock(temporal).transcript("checkouts-1")).messages
             assert any(isinstance(one, UserMessage) and one.text == "Look at payments first." for one in told)
             assert any(one.role == "tool" and "PoolTimeout: no connection" in one.content for one in told)
-            outputs = [await output(*argv(line), environment=environment) for line in shell.splitlines()]
-    run, listed, transcript, _ = outputs
+            outputs = [await output(*argv(line), environment=environment) for line in "".join(shell).splitlines()]
+    run, listed, transcript, _, supported, shown, changed = outputs
     assert ANSWER in run
     assert "checkouts-1" in listed
     assert ANSWER in transcript
+    assert ANSWER in supported
+    assert "$5.00 a day" in shown
+    assert "$8.00 a day" in changed
 
 
 def test_every_block_of_code_is_run_by_a_test() -> None:

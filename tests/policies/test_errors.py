@@ -22,6 +22,7 @@ EXPECTED: dict[str, Action] = {
     "UnknownTool": "route_around",
     "ToolOutcomeUnknown": "route_around",
     "BudgetExceeded": "give_up",
+    "CallStopped": "give_up",
     "RunKilled": "give_up",
     "InvalidTask": "give_up",
     "UnknownAgent": "give_up",

@@ -88,7 +88,7 @@ async def test_fifty_runs_of_one_user_share_a_day_that_pays_for_ten(
     assert server.bill.usd <= charged == settled.spent_usd <= limit
     # What is lost with its reply is charged at its bound; all else that is charged was billed.
     assert server.bill.usd + settled.unsettled_usd >= charged >= limit * Decimal("0.7")
-    assert (settled.leases, settled.leased_usd) == (0, 0)
+    assert settled.leases == settled.leased_usd == 0
     outcomes = Counter(result.outcome for result in results)
     assert outcomes["completed"] >= (7 if provider is slow else 2)
     reasons = [result.reason or "" for result in results if result.outcome != "completed"]
@@ -109,7 +109,8 @@ async def test_a_run_leases_by_the_tranche_and_settles_once(serve: Serve) -> Non
         assert (made["lease"], made["settle"]) == (2, 2)  # one tranche and one settlement for each account
         for account in ("user:rich", "team of payer"):
             left = await status(served.client, account)
-            assert (left.spent_usd, left.leased_usd) == (server.bill.usd, 0)
+            assert left.spent_usd == server.bill.usd
+            assert left.leases == 0
 
 
 async def test_a_terminated_run_is_found_out_and_charged_in_full(serve: Serve) -> None:
@@ -143,7 +144,7 @@ async def test_an_operator_outranks_the_agent_and_bad_requests_change_nothing(se
         serve(agent(accounts=[Account("user:x", usd="5")])) as served,
     ):
         handle = await start_ledger(served.client, served.interlock.queue, "user:x")
-        for update, payload, said in (
+        bad: list[tuple[str, Any, str]] = [
             ("set_limit", {"usd": "-1", "window": "day"}, "usd"),
             ("set_limit", {"usd": "NaN", "window": "day"}, "usd"),
             ("set_limit", {"usd": "1", "window": "week"}, "window"),
@@ -152,11 +153,13 @@ async def test_an_operator_outranks_the_agent_and_bad_requests_change_nothing(se
             ("lease", {"run": "r", "usd": "-1"}, "usd"),
             ("settle", {"run": "r"}, "spent_usd"),
             ("settle", [], "Settlement"),
-        ):
+        ]
+        for update, payload, said in bad:
             with pytest.raises(WorkflowUpdateFailedError) as refused:
                 await handle.execute_update(update, payload)
             assert said in str(refused.value.cause)
-        for payload in ([1], "x", {"usd": "1"}, {"run": "r", "usd": "-1", "outcome": "completed"}):
+        malformed: list[Any] = [[1], "x", {"usd": "1"}, {"run": "r", "usd": "-1", "outcome": "completed"}]
+        for payload in malformed:
             await handle.signal("observe", payload)
         assert (await status(served.client, "user:x")).runs == 0
         await handle.execute_update("set_limit", {"usd": "0", "window": "total"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from typing import Any
@@ -254,6 +255,33 @@ async def test_a_paused_run_makes_no_call_and_its_waiting_does_not_count(serve: 
         await run.resume()
         assert (await served.end(run)).outcome == "degraded"
         assert float((await run.status()).spent["seconds"]) < 1.5
+
+
+async def test_a_pause_during_a_turn_holds_back_the_tools_it_asks_for(serve: Serve) -> None:
+    slow = ScriptedModel("slow-turn", [Say(calls=(("look", "{}"), ("look", "{}")), delay=1.0), say("done")])
+    async with serve(agent("holding", slow)) as served:
+        run = await served.start("holding")
+        await until(run, "model")
+        await run.pause("wait", by="ada")
+        await asyncio.sleep(1.5)
+        assert await activities(served.client, run.id) == ["resolve_agent", "model"]
+        assert (await run.status()).state == "paused"
+        await run.resume()
+        assert (await served.end(run)).output == "done"
+
+
+async def test_a_cancellation_that_comes_after_the_answer_does_not_take_it(serve: Serve) -> None:
+    quick = agent("quick", ScriptedModel("quick", [say("done", delay=0.2)]))
+    async with serve(quick) as served:
+        outcomes = set()
+        for wait in (0.21, 0.22, 0.23, 0.24, 0.25, 0.26):
+            run = await served.start("quick")
+            await asyncio.sleep(wait)
+            with contextlib.suppress(BadRequest):  # it has ended already
+                await run.cancel()
+            result = await served.end(run)
+            outcomes.add((result.outcome, result.output))
+        assert outcomes <= {("completed", "done"), ("cancelled", "")}
 
 
 async def test_extend_raises_a_limit_of_a_run_under_way(serve: Serve) -> None:

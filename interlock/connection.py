@@ -1,0 +1,85 @@
+"""Where the server is, how long a request waits for it, and what to do about what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from interlock.contracts import explain
+from interlock.converter import data_converter
+from interlock.errors import BadRequest, InterlockError, NoServer, NoWorker
+
+M = TypeVar("M", bound=BaseModel)
+
+DEFAULT_TASK_QUEUE = "interlock"
+
+PATIENCE = timedelta(seconds=4)
+"""How long one request waits for a server or a worker before it says that none answers."""
+
+
+def task_queue() -> str:
+    """``INTERLOCK_TASK_QUEUE``, or ``interlock``."""
+    return os.environ.get("INTERLOCK_TASK_QUEUE") or DEFAULT_TASK_QUEUE
+
+
+async def connect() -> Client:
+    """A Temporal client by Temporal's own configuration (``TEMPORAL_*``, ``temporal.toml``).
+
+    Raises ``NoServer`` when nothing answers within a few seconds."""
+    try:
+        config = ClientConfig.load_client_connect_config()
+    except Exception as error:
+        raise NoServer(f"the Temporal configuration cannot be read: {error}") from error
+    config.setdefault("target_host", "localhost:7233")
+    address = config["target_host"]
+    try:
+        return await asyncio.wait_for(
+            Client.connect(**config, data_converter=data_converter()), PATIENCE.total_seconds()
+        )
+    except (RuntimeError, TimeoutError, RPCError) as error:
+        raise NoServer(
+            f"no Temporal server answers at {address}; start one (python worker.py --embedded) or set TEMPORAL_ADDRESS"
+        ) from error
+
+
+def valid(model: type[M], **fields: object) -> M:
+    """``fields`` as ``model``. Raises ``BadRequest`` with one line that names each field that is wrong."""
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise BadRequest(explain(error, model)) from None
+
+
+def refused(error: RPCError, what: str, missing: InterlockError) -> InterlockError:
+    """What a refusal of the server means to who asked about ``what``. ``missing``: there is no such thing."""
+    match error.status:
+        case RPCStatusCode.NOT_FOUND if error.message.startswith("Namespace "):
+            return BadRequest(f"{error.message.rstrip('.')}; set TEMPORAL_NAMESPACE")
+        case RPCStatusCode.NOT_FOUND if "completed" in error.message:
+            return BadRequest(f"{what} has already ended")
+        case RPCStatusCode.NOT_FOUND:
+            return missing
+        case RPCStatusCode.UNAVAILABLE:
+            return NoServer(f"the Temporal server does not answer: {error.message}")
+        case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
+            return no_worker(what)
+        case RPCStatusCode.FAILED_PRECONDITION if "poller" in error.message:
+            return no_worker(what)
+        case RPCStatusCode.INVALID_ARGUMENT:
+            return BadRequest(error.message)
+        case _:
+            return BadRequest(f"{what}: {error.message}")
+
+
+def no_worker(what: str, queue: str | None = None) -> NoWorker:
+    """Nobody answers for ``what``, which listens on ``queue``."""
+    return NoWorker(
+        f"{what}: no worker answered; start one (python worker.py) on task queue {(queue or task_queue())!r}"
+    )
