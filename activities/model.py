@@ -35,9 +35,8 @@ class ModelActivity(ports.Models):
         attempts = earlier_attempts()
         try:
             transcript = await self._transcripts.before(call)
-            reply = await self._journal.get(call.key) if attempts else None
-            if reply is None:
-                reply = await self._attempt(call, transcript, attempts)
+            paid = await self._journal.get(call.key) if attempts else None
+            reply = _with_all(paid, attempts, call) if paid else await self._attempt(call, transcript, attempts)
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
@@ -92,6 +91,12 @@ class ModelActivity(ports.Models):
         )
         await self._journal.put(call.key, reply)
         return reply
+
+
+def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> ModelReply:
+    """An answer that was found in the journal, with the attempts that were made since it was given."""
+    made = budget.joined(paid.attempts, attempts)
+    return paid.model_copy(update={"attempts": tuple(made), "usage": budget.charge(call.price, call.grant, made)})
 
 
 def earlier_attempts() -> list[Attempt]:

@@ -147,7 +147,8 @@ def _refused(account: Account, reply: LeaseReply | None) -> str:
         return f"account {account.name}: its money is held by other runs"
     # The limit in force: an operator's outranks the one the agent declares.
     limit = account.usd if reply.limit_usd is None else reply.limit_usd
-    said = f"account {account.name}: its {budget.dollars(limit)} for {_WINDOWS[reply.window or account.window]} is spent"
+    window = _WINDOWS[reply.window or account.window]
+    said = f"account {account.name}: its {budget.dollars(limit)} for {window} is spent"
     return said if reply.window_ends is None else f"{said}; the window ends {reply.window_ends:%Y-%m-%d %H:%M} UTC"
 
 

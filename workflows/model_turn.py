@@ -186,8 +186,8 @@ def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
             return _attempts(told), 0
         case ApplicationError(type="TranscriptMismatch"):
             return [], 0
-        case ApplicationError():
-            return [], 1
+        case ApplicationError():  # not one of ours, such as a result that was too large: nobody says what was made
+            return [], granted
         case TimedOut(type=TimeoutType.SCHEDULE_TO_START):
             return [], 0
         case TimedOut(last_heartbeat_details=details, type=kind):

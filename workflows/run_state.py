@@ -216,7 +216,8 @@ class Run:
         self.messages += len(call.delta) + 1
         self.bytes += sum(size(message) for message in call.delta) + size(reply.message)
         billed = [attempt for attempt in reply.attempts if attempt.fate == "billed"]
-        self.last_model = call.model
+        # What tools add is in a reply's count only where the request told of them.
+        self.last_model = call.model if call.tools or not self.spec.tools else ""
         self.last_tokens = billed[-1].input_tokens + billed[-1].output_tokens if billed else 0
         self.last_reply = reply.reply_id
         self.delta = []
