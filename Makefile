@@ -41,7 +41,7 @@ types: $(STAMP) ## Types (mypy, strict)
 
 tests: $(STAMP) ## Tests alone (pytest); ARGS="-k budget" chooses
 	@printf '\n== Tests\n'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: $(STAMP) ## Measure; ARGS chooses what
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,16 @@ from interlock.client import Run
 from interlock.testing import replay, temporal_server
 from worker import serving
 from workflows.agent_run import AgentRun
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Journal and store of workers under test, apart from those of whoever runs the tests."""
+    directory = tmp_path_factory.mktemp("interlock")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("INTERLOCK_JOURNAL", str(directory / "journal.db"))
+        environment.setenv("INTERLOCK_STORE", str(directory / "store"))
+        yield
 
 
 @pytest.fixture(scope="session")
