@@ -27,6 +27,8 @@ from interlock.policies.prices import most
 from workflows.run_state import Run
 
 CLASSIFY_OUTPUT = 64
+CLASSIFY_BYTES = 512
+"""More than the question around a task that is to be classified has."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
     spec, known = run.spec, None
     if run.last_model == model and run.last_tokens and purpose != "classify":
         known = run.last_tokens
-    delta_bytes = sum(size(message) for message in run.delta)
+    delta_bytes = sum(size(message) for message in run.delta) + (CLASSIFY_BYTES if purpose == "classify" else 0)
     input_tokens = budget.input_bound(spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools)
     output = CLASSIFY_OUTPUT if purpose == "classify" else spec.max_output_tokens
     kept = budget.NOTHING
