@@ -31,6 +31,10 @@ SETTLING = 0.05
 so while the interpreter is being taken down aborts it: 3 of 60 short scripts without this wait, none of 60 with it."""
 
 
+def _settle() -> None:
+    time.sleep(SETTLING)
+
+
 def task_queue() -> str:
     """``INTERLOCK_TASK_QUEUE``, or ``interlock``."""
     return os.environ.get("INTERLOCK_TASK_QUEUE") or DEFAULT_TASK_QUEUE
@@ -44,7 +48,8 @@ async def connect() -> Client:
         config = ClientConfig.load_client_connect_config()
     except Exception as error:
         raise NoServer(f"the Temporal configuration cannot be read: {error}") from error
-    atexit.register(time.sleep, SETTLING)
+    atexit.unregister(_settle)  # once, however often one connects
+    atexit.register(_settle)
     config.setdefault("target_host", "localhost:7233")
     address = config["target_host"]
     try:
