@@ -14,9 +14,10 @@ from activities.faults import application_error
 from activities.prices import price_of
 from activities.providers import Providers
 from interlock import ports
-from interlock.agents import Agent, Tool
+from interlock.agents import Agent
 from interlock.contracts import AgentSpec, ResolveAgent, Retry
 from interlock.errors import Failure
+from interlock.tools import Tool
 
 
 class BadReference(ValueError):

@@ -17,9 +17,9 @@ from activities.faults import application_error
 from activities.heartbeat import heartbeating
 from activities.threads import in_thread
 from interlock import options, ports
-from interlock.agents import Tool, ToolContext
 from interlock.contracts import ToolCall, ToolResult
 from interlock.errors import Failure, ToolError
+from interlock.tools import Tool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
 

@@ -10,17 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interlock.agents import Agent, Tool, ToolContext, tool
+    from interlock.agents import Agent
     from interlock.client import Interlock
     from interlock.contracts import Account, AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
     from interlock.errors import ToolError
+    from interlock.tools import Tool, ToolContext, tool
 
 _WHERE = {
     "Account": "contracts",
     "Agent": "agents",
-    "Tool": "agents",
-    "ToolContext": "agents",
-    "tool": "agents",
+    "Tool": "tools",
+    "ToolContext": "tools",
+    "tool": "tools",
     "Interlock": "client",
     "AgentResult": "contracts",
     "AgentTask": "contracts",

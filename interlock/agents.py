@@ -1,241 +1,23 @@
-"""What the author of an agent writes: ``Agent`` and ``@tool``.
+"""``Agent``: instructions, models, tools and bounds, as their author writes them.
 
-Both are checked when they are made, so that a mistake is an error at import with the name of what is
-wrong, not a run that fails at night. Neither does any I/O: a worker loads them, a run records their
-``spec()`` once.
+Checked when it is made, so that a mistake is an error at import with the name of what is wrong, not a run that
+fails at night. It does no I/O: a worker loads it, a run records its ``spec()`` once.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
-from pydantic.errors import PydanticUserError
-from pydantic.fields import FieldInfo
+from interlock.contracts import Account, AgentSpec, Limits, Models, Price, Retry, Rung
+from interlock.tools import NAME, Tool
 
-from interlock.contracts import Account, AgentSpec, Effect, Limits, Models, Price, Retry, Rung, ToolSpec, explain
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MODEL = re.compile(r"[a-z][a-z0-9/_-]*:\S+")
 
 DEFAULT_LIMITS = Limits(step_seconds=60, tool_calls=100)
 """What holds where an agent says nothing. Recorded in each run's spec: changing it changes new runs only."""
-
-
-@dataclass(frozen=True)
-class ToolContext:
-    """What a tool may know of the call it serves, by a parameter annotated ``ToolContext``.
-
-    idempotency_key  the same for every attempt of this call, different for every other call
-    deadline         when the attempt is given up, UTC
-    cancelled        set when the call is cancelled; a plain function that works long looks at it
-    """
-
-    idempotency_key: str
-    run_id: str
-    user_id: str
-    agent: str
-    call_id: str
-    attempt: int
-    deadline: datetime
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-
-class Tool:
-    """A function an agent's model may call. Made by ``@tool``; still callable as the function it was."""
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        effect: Effect = "write",
-        timeout: float | None = None,
-        retry: Retry | None = None,
-        max_result_bytes: int = 65_536,
-        name: str | None = None,
-    ) -> None:
-        self.function = function
-        self.name = name or str(getattr(function, "__name__", ""))
-        self.effect: Effect = effect
-        self.timeout = timeout
-        self.retry = retry
-        self.max_result_bytes = max_result_bytes
-        self.is_async = inspect.iscoroutinefunction(function)
-        self._check()
-        signature, hints = inspect.signature(function), _hints(self.name, function)
-        self.context_parameter = next((p for p in signature.parameters if _is_context(hints.get(p))), None)
-        self.arguments = _arguments_model(self.name, signature, hints, skip=self.context_parameter)
-        self.parameters = _schema(self.name, self.arguments)
-        self.result = _result_type(self.name, hints.get("return", Any))
-        self.description = inspect.cleandoc(function.__doc__ or "")
-        functools.update_wrapper(self, function)
-
-    def _check(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise TypeError(f"tool name {self.name!r}: use 1 to 64 of A-Z a-z 0-9 _ -, or pass @tool(name=...)")
-        if self.effect not in get_args(Effect):
-            raise TypeError(f"tool {self.name}: effect {self.effect!r} is not one of {', '.join(get_args(Effect))}")
-        if not (self.function.__doc__ or "").strip():
-            raise TypeError(
-                f"tool {self.name}: give it a docstring; it is what the model reads to decide when to call it"
-            )
-        if self.timeout is not None and not self.timeout > 0:
-            raise TypeError(f"tool {self.name}: timeout {self.timeout!r} must be more than 0 seconds")
-        if self.max_result_bytes < 256:
-            raise TypeError(f"tool {self.name}: max_result_bytes {self.max_result_bytes} must be at least 256")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<tool {self.name} ({self.effect})>"
-
-    def spec(self) -> ToolSpec:
-        return ToolSpec(
-            name=self.name,
-            description=self.description,
-            parameters=self.parameters,
-            effect=self.effect,
-            timeout=self.timeout,
-            retry=self.retry,
-            max_result_bytes=self.max_result_bytes,
-        )
-
-    def bind(self, arguments: str) -> dict[str, Any]:
-        """The function's keyword arguments from the model's JSON text.
-
-        Raises ``ValueError`` with one line that names each argument that does not fit."""
-        try:
-            model = self.arguments.model_validate_json(arguments or "{}")
-        except ValidationError as error:
-            raise ValueError(explain(error, self.arguments)) from None
-        return {
-            (info.alias or name): getattr(model, name)
-            for name, info in type(model).model_fields.items()
-            if name in model.model_fields_set
-        }
-
-    def render(self, value: Any) -> str:
-        """A result as the model is shown it: text as it is, anything else as JSON of the declared type."""
-        if isinstance(value, str):
-            return value
-        return self.result.dump_json(value, by_alias=True, warnings="none").decode()
-
-
-def _hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, SyntaxError, AttributeError) as error:
-        raise TypeError(f"tool {name}: an annotation of its signature cannot be read: {error}") from error
-
-
-def _result_type(name: str, hint: Any) -> TypeAdapter[Any]:
-    try:
-        return TypeAdapter(hint)
-    except PydanticUserError as error:
-        raise TypeError(f"tool {name}: what it returns, {hint!r}, cannot be made JSON: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
-
-
-def _is_context(hint: Any) -> bool:
-    return hint is ToolContext or (get_origin(hint) is not None and ToolContext in get_args(hint))
-
-
-def _arguments_model(
-    name: str, signature: inspect.Signature, hints: dict[str, Any], skip: str | None
-) -> type[BaseModel]:
-    fields: dict[str, Any] = {}
-    for parameter in signature.parameters.values():
-        if parameter.name == skip:
-            continue
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise TypeError(f"tool {name}: parameter {parameter} cannot be put in a schema; name each parameter")
-        if parameter.name not in hints:
-            raise TypeError(
-                f"tool {name}: annotate parameter {parameter.name!r} with a type; the schema is made from it"
-            )
-        _check_parameter(name, parameter.name, hints[parameter.name])
-        default = ... if parameter.default is parameter.empty else parameter.default
-        # An underscore or a name such as "schema" would clash with BaseModel: the field goes by a safe name.
-        info = Field(default, alias=parameter.name, description=_description(hints[parameter.name]))
-        fields[f"p_{parameter.name}"] = (hints[parameter.name], info)
-    try:
-        return create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
-    except Exception as error:
-        raise TypeError(f"tool {name}: its signature cannot be made a schema: {error}") from error
-
-
-def _check_parameter(name: str, parameter: str, hint: Any) -> None:
-    try:
-        TypeAdapter(hint).json_schema()
-    except PydanticUserError as error:
-        raise TypeError(
-            f"tool {name}: parameter {parameter!r} cannot be put in a schema: {_first_line(error)}"
-        ) from error
-
-
-def _description(hint: Any) -> str | None:
-    if get_origin(hint) is not Annotated:
-        return None
-    for extra in hint.__metadata__:
-        if isinstance(extra, str):
-            return extra
-        if isinstance(extra, FieldInfo) and extra.description:
-            return extra.description
-        if isinstance(documentation := getattr(extra, "documentation", None), str):
-            return documentation
-    return None
-
-
-def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
-    try:
-        schema = model.model_json_schema(by_alias=True)
-    except PydanticUserError as error:
-        raise TypeError(f"tool {name}: its signature cannot be made a schema: {_first_line(error)}") from error
-    schema.pop("title", None)
-    for entry in schema.get("properties", {}).values():
-        entry.pop("title", None)
-    return {"type": "object", "properties": {}, **schema}
-
-
-@overload
-def tool(function: F, /) -> Tool: ...
-@overload
-def tool(
-    *,
-    effect: Effect = "write",
-    timeout: float | None = None,
-    retry: Retry | None = None,
-    max_result_bytes: int = 65_536,
-    name: str | None = None,
-) -> Callable[[F], Tool]: ...
-def tool(function: Any = None, /, **options: Any) -> Any:
-    """Make a function a tool of agents. The docstring and the signature become the tool's schema.
-
-    effect            ``read`` (may be tried again), ``idempotent`` (tried again with the same
-                      ``ToolContext.idempotency_key``) or ``write``, the default: at most once
-    timeout           seconds for one attempt; never more than the run's ``step_seconds``
-    retry             how patiently it is tried again; default: the agent's
-    max_result_bytes  a longer result is cut, and says so
-
-    Plain functions run in threads, async ones on the worker's loop. Raise ``ToolError`` to tell the model
-    something went wrong without another attempt."""
-    if function is not None:
-        return Tool(function)
-    return functools.partial(Tool, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +59,7 @@ class Agent:
     cache_scope: Literal["user", "agent"] = "user"
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ValueError(f"agent name {self.name!r}: use 1 to 64 of A-Z a-z 0-9 _ -")
         for model in self.chosen.all():
             if not _MODEL.fullmatch(model):
@@ -323,6 +105,3 @@ class Agent:
             cache_scope=self.cache_scope,
             schema_bytes=sum(len(tool.model_dump_json().encode()) for tool in tools),
         )
-
-
-__all__ = ["DEFAULT_LIMITS", "Agent", "Effect", "Limits", "Models", "Price", "Retry", "Tool", "ToolContext", "tool"]

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
-from interlock.agents import Tool, ToolContext, tool
+from interlock.tools import Tool, ToolContext, tool
 
 
 class Level(StrEnum):

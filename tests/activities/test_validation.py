@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activities.validation import problem
-from interlock.agents import tool
 from interlock.contracts import AgentSpec, CallPart, Models, ToolSpec
+from interlock.tools import tool
 
 
 @tool(effect="read")

@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from interlock import Account, Agent, Limits, Retry, ToolContext, tool
-from interlock.agents import Tool
 from interlock.errors import TABLE
 from interlock.testing import SCRIPTS
+from interlock.tools import Tool
 from tests.conftest import source_root
 
 PAGE = (source_root() / "docs/agents.md").read_text()
