@@ -91,7 +91,7 @@ class BillingServer:
         if self.errors and error is None:
             raise ExceptionGroup("the behaviour of the billing server failed", self.errors)
 
-    async def until(self, condition: Callable[[Self], bool], timeout: float = 5.0) -> None:
+    async def until(self, condition: Callable[[Self], bool], timeout: float = 30.0) -> None:
         """Wait for the server to have seen something, e.g. `lambda s: s.requests[0].closed_at is not None`."""
         async with asyncio.timeout(timeout):
             while not condition(self):

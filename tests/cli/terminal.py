@@ -29,13 +29,13 @@ class Terminal:
         self._changed.set()
 
     async def until(self, text: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while text not in self.shown:
                 self._changed.clear()
                 await self._changed.wait()
 
     async def code(self) -> int:
-        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), 20)
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), 60)
 
 
 @contextlib.asynccontextmanager

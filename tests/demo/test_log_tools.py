@@ -73,7 +73,7 @@ async def test_a_pattern_that_takes_for_ever_is_stopped(root: Path, monkeypatch:
     began = time.monotonic()
     with pytest.raises(ToolError, match="took more than"):
         await logs.search("(a+)+$")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize("pattern", ["(", "[", "*"])
