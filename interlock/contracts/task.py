@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from interlock.contracts.base import Asked, Complexity, Count, Money, Outcome, Seconds, Source, State, Who, Wire
+from interlock.contracts.fleet import KillReport
 
 
 class Limits(Asked):
@@ -62,7 +63,8 @@ class Usage(Wire):
 
 
 class AgentResult(Wire):
-    """How a run ended. ``reason`` says why, in words, whenever ``outcome`` is not ``completed``."""
+    """How a run ended. ``reason`` says why, in words, whenever ``outcome`` is not ``completed``.
+    ``kill_report``: of a killed run, what it had done, what was stopped, and what nobody can know."""
 
     outcome: Outcome
     output: str
@@ -74,6 +76,7 @@ class AgentResult(Wire):
     usage: Usage = Usage()
     by_model: dict[str, Usage] = Field(default_factory=dict)
     by_tool: dict[str, int] = Field(default_factory=dict)
+    kill_report: KillReport | None = None
 
 
 class Note(Asked):
