@@ -14,7 +14,9 @@ import structlog
 from temporalio import activity
 
 from activities.faults import application_error
+from activities.gate import Gate
 from activities.heartbeat import heartbeating
+from activities.outages import tells_of_outage
 from activities.threads import in_thread
 from interlock import options, ports
 from interlock.contracts import ToolCall, ToolResult
@@ -24,8 +26,8 @@ from interlock.tools import Tool, ToolContext
 log = structlog.get_logger("interlock.tools")
 
 
-def tool_activity(tool: Tool) -> Callable[..., Any]:
-    """The activity that runs ``tool``."""
+def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
+    """The activity that runs ``tool``, each attempt past the ``gate``."""
 
     @activity.defn(name=f"{ports.TOOL_PREFIX}{tool.name}")
     async def run(call: ToolCall) -> ToolResult:
@@ -41,22 +43,29 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
         context = _context(call)
         if tool.context_parameter is not None:
             arguments[tool.context_parameter] = context
-        limit = asyncio.timeout(_patience())
+        run_id, left = activity.info().workflow_id or "", _patience()
+        let_in = False
         try:
-            async with heartbeating(), limit:
-                value = await _invoke(tool, arguments)
-        except asyncio.CancelledError as error:
-            context.cancelled.set()
-            if not activity.is_cancelled():
-                raise application_error(_failure(tool, call, error), call.retry) from None
-            raise
+            async with (
+                heartbeating(),
+                gate.admit(tool.dependency, run=run_id, user=call.user_id, seconds=left) as admission,
+            ):
+                let_in = True
+                left = max(0.01, left - (time.monotonic() - began))
+                value = await _attempt(
+                    tool, call, arguments, context, seconds=left, killed=lambda: admission.killed is not None
+                )
         except ToolError as error:
             return _result(call, str(error), began, is_error=True)
-        except Exception as error:  # noqa: BLE001  # raised again, as one of ours
-            context.cancelled.set()
-            failure = _timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)
-            # Not `from error`: one of megabytes could not be reported, and would hold the call until its time-out.
-            raise application_error(failure, call.retry) from None
+        except asyncio.CancelledError:
+            if activity.is_worker_shutdown():
+                raise
+            # A failure and not a cancellation, of which the SDK drops the details: whether it had begun.
+            stopped = Failure("CallStopped", f"{tool.name} was stopped in flight", fate="unknown")
+            raise application_error(stopped, call.retry, {"began": str(let_in)}) from None
+        except Failure as failure:
+            # Not `from failure`: one of megabytes could not be reported, and would hold the call until its time-out.
+            raise application_error(failure, call.retry, {**failure.told, "began": str(let_in)}) from None
         try:
             return _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
@@ -65,6 +74,33 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
             return _result(call, said, began, is_error=True)
 
     return run
+
+
+async def _attempt(
+    tool: Tool,
+    call: ToolCall,
+    arguments: dict[str, Any],
+    context: ToolContext,
+    *,
+    seconds: float,
+    killed: Callable[[], bool],
+) -> Any:
+    """Run the tool once. Raises ``ToolError``, ``Failure``, or the cancellation of this call."""
+    began = time.monotonic()
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await _invoke(tool, arguments)
+    except asyncio.CancelledError as error:
+        context.cancelled.set()
+        if activity.is_cancelled() or killed():
+            raise
+        raise _failure(tool, call, error) from None  # its own: nobody has cancelled the call
+    except (ToolError, Failure):
+        raise
+    except Exception as error:  # noqa: BLE001  # raised again, as one of ours
+        context.cancelled.set()
+        raise (_timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)) from None
 
 
 async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
@@ -81,7 +117,8 @@ def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
     Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
     where = traceback.format_tb(error.__traceback__)[-5:]
     log.warning("tool.failed", tool=tool.name, call_id=call.call_id, error=_line(error), where="".join(where))
-    return Failure("ToolFailed", f"{tool.name} failed: {_line(error)}", fate="unknown")
+    said = f"{tool.name} failed: {_line(error)}"
+    return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
 
 
 def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
@@ -89,9 +126,9 @@ def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
     said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
     if call.effect != "write":
-        return Failure("ToolFailed", said, fate="unknown")
+        return Failure("ToolFailed", said, fate="unknown", outage=True)
     said += ". It may or may not have taken effect, and it will not be run again by itself."
-    return Failure("ToolOutcomeUnknown", said, fate="unknown")
+    return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=True)
 
 
 def _line(error: BaseException) -> str:

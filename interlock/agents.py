@@ -39,6 +39,7 @@ class Agent:
     on_budget            ``pause``: out of money, wait for a person to extend it, instead of stepping down
     cache_max_age        seconds for which an earlier answer to the same input may stand in
     cache_scope          whose earlier answers may: the same ``user``'s, or any user's of the ``agent``
+    repeat_limit         the same call with the same result so many times in a row ends the run, after one warning
 
     Raises ``ValueError`` or ``TypeError`` naming the field, when it is made."""
 
@@ -57,6 +58,7 @@ class Agent:
     on_budget: Literal["degrade", "pause"] = "degrade"
     cache_max_age: float = 86_400.0
     cache_scope: Literal["user", "agent"] = "user"
+    repeat_limit: int = 5
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -72,6 +74,8 @@ class Agent:
             raise ValueError(f"agent {self.name}: two tools named {', '.join(sorted(twice))}")
         if self.max_parallel_tools < 1 or self.max_output_tokens < 1:
             raise ValueError(f"agent {self.name}: max_parallel_tools and max_output_tokens must be at least 1")
+        if self.repeat_limit < 2:
+            raise ValueError(f"agent {self.name}: repeat_limit {self.repeat_limit} must be at least 2")
         if unknown := [rung for rung in self.ladder if rung not in get_args(Rung)]:
             raise ValueError(f"agent {self.name}: ladder has {unknown[0]!r}; rungs are {', '.join(get_args(Rung))}")
         if self.on_budget not in ("degrade", "pause"):
@@ -103,5 +107,6 @@ class Agent:
             on_budget=self.on_budget,
             cache_max_age=self.cache_max_age,
             cache_scope=self.cache_scope,
+            repeat_limit=self.repeat_limit,
             schema_bytes=sum(len(tool.model_dump_json().encode()) for tool in tools),
         )

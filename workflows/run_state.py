@@ -27,6 +27,7 @@ from interlock.contracts import (
     Note,
     Outcome,
     Progress,
+    Repeats,
     Routed,
     RunStatus,
     Source,
@@ -39,6 +40,7 @@ from interlock.contracts import (
     size,
 )
 from interlock.policies import budget
+from workflows.call_report import CallReport
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
@@ -95,6 +97,9 @@ class Run:
     last_tokens: int = 0
     leases: list[Leased] = field(default_factory=list)
     in_flight: dict[str, ModelCall] = field(default_factory=dict)
+    report: CallReport = field(default_factory=CallReport)
+    repeats: Repeats = field(default_factory=Repeats)
+    circuits: dict[str, str] = field(default_factory=dict)
     _indexed: dict[str, object] = field(default_factory=dict)
     _indexed_at: datetime | None = None
 
@@ -128,6 +133,9 @@ class Run:
             last_model=progress.last_model,
             last_tokens=progress.last_tokens,
             leases=list(progress.leases),
+            report=CallReport(completed=list(progress.completed_calls)),
+            repeats=progress.repeats,
+            circuits=dict(progress.circuits),
         )
 
     def carry(self, transcript: Transcript) -> Carried:
@@ -152,6 +160,9 @@ class Run:
             last_model=self.last_model,
             last_tokens=self.last_tokens,
             leases=tuple(self.leases),
+            completed_calls=tuple(self.report.completed),
+            repeats=self.repeats,
+            circuits=self.circuits,
         )
         return Carried(task=self.task, progress=progress, transcript=transcript)
 
@@ -201,6 +212,10 @@ class Run:
     def sent(self, call: ModelCall) -> None:
         self.in_flight[call.key] = call
 
+    @property
+    def calls_in_flight(self) -> bool:
+        return bool(self.in_flight or self.report.under_way)
+
     def settled(self, call: ModelCall, usage: Usage) -> None:
         """A call's fate is known, and charged."""
         if self.in_flight.pop(call.key, None) is not None:
@@ -245,6 +260,7 @@ class Run:
             usage=self.usage,
             by_model=self.by_model,
             by_tool=self.by_tool,
+            kill_report=self.report.after_a_kill() if outcome == "killed" else None,
         )
 
     async def unpaused(self) -> None:
@@ -308,6 +324,7 @@ class Run:
             remaining={name: None if value is None else plain(value) for name, value in remaining.items()},
             usage=self.usage,
             routing=tuple(self.routing),
+            breakers=tuple(f"{name}: {said}" for name, said in self.circuits.items()),
             ignored_signals=self.ignored_signals,
         )
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
-from interlock.contracts import CallPart, ModelReply, Note, ToolCall, ToolMessage, ToolResult, ToolSpec
+from interlock.contracts import (
+    CallPart,
+    ModelReply,
+    Note,
+    ToolCall,
+    ToolMessage,
+    ToolResult,
+    ToolSpec,
+    UserMessage,
+)
 from interlock.policies import budget
-from interlock.policies.anomaly import too_many_calls
+from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
+from workflows.killed import stopped
 from workflows.run_state import Run
 
 
@@ -29,7 +40,28 @@ async def perform(run: Run, reply: ModelReply) -> None:
         async with side_by_side:
             return await _result(run, call, reply.problems.get(call.call_id))
 
-    run.delta += await asyncio.gather(*(one(call) for call in calls))
+    told = await asyncio.gather(*(one(call) for call in calls))
+    run.delta += told
+    _watch(run, calls, told)
+
+
+def _watch(run: Run, calls: Sequence[CallPart], told: Sequence[ToolMessage]) -> None:
+    """A run that makes the same call with the same result again and again is warned, and then killed."""
+    limit, warned_now = run.spec.repeat_limit, False
+    for call, message in zip(calls, told, strict=True):
+        name = fingerprint(call.tool, call.arguments, message.content)
+        # Side by side with the one that it is warned of, nobody could have heeded the warning.
+        run.repeats, verdict = repeated(run.repeats, limit, name, hold=warned_now)
+        match verdict:
+            case "warn":
+                warned_now = True
+                run.delta.append(UserMessage(text=REPEATED_PROMPT.format(tool=call.tool, times=run.repeats.times)))
+            case "kill":
+                why = f"{call.tool} was called {run.repeats.times} times in a row with the same arguments and result"
+                run.killed = run.killed or Note(reason=why, by="interlock")
+                return
+            case "go on":
+                pass
 
 
 def refuse(run: Run, reply: ModelReply, why: str) -> None:
@@ -51,12 +83,16 @@ async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
         return _told(call, "Not run: the time budget is spent.", is_error=True)
     run.tool_calls += 1
     run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
+    run.report.sent(call.call_id, call.tool, spec.effect)
     try:
         result = await _execute(run, spec, call, left)
     except ActivityError as error:
-        if is_cancelled_exception(error):
-            raise
+        if stopped(run, error):
+            run.report.cut_off(call.call_id, error)
+            raise asyncio.CancelledError from error
+        run.report.over(call.call_id)
         return _told(call, _explain(spec, error), is_error=True)
+    run.report.returned(call.call_id)
     return _told(call, result.content, is_error=result.is_error)
 
 

@@ -101,7 +101,8 @@ class Bounds(Wire):
     message_margin  what a provider adds around one message or tool call: roles, separators, ids
     request_margin  what it adds to a request
     tools_margin    what it adds to one with tools: its own instructions on how to call them
-    least_seconds   below it no call is begun"""
+    least_seconds   below it no call is begun
+    breaker_wait    seconds a run without a time budget waits for a circuit breaker, in all of one turn"""
 
     least_output: int = 64
     good_output: int = 256
@@ -110,6 +111,7 @@ class Bounds(Wire):
     request_margin: int = 64
     tools_margin: int = 1024
     least_seconds: float = 0.1
+    breaker_wait: float = 900.0
 
 
 class AgentSpec(Wire):
@@ -133,6 +135,8 @@ class AgentSpec(Wire):
     schema_bytes: int = 0
     bounds: Bounds = Bounds()
     index_every: float = 2.0
+    repeat_limit: int = 5
+    fleet: str = ""
 
     def tool(self, name: str) -> ToolSpec | None:
         return next((tool for tool in self.tools if tool.name == name), None)

@@ -177,13 +177,27 @@ class Kill(Wire):
 class FleetSettings(Wire):
     """How ``FleetControl`` judges. Part of its state, so that another release does not judge its history otherwise.
 
-    kept_seconds  how long a kill of a single run is kept: its calls are long over by then
-    kept_runs     and how many of them at most
-    probe_margin  seconds a probe's lease is longer than the call may take"""
+    kept_seconds   how long a kill of a single run is kept: its calls are long over by then
+    kept_runs      and how many of them at most: together with
+    kept_users     users, and
+    kept_breakers  dependencies, they have to fit into a memo
+    probe_margin   seconds a probe's lease is longer than the call may take
+    kept_settings  dependencies with settings of their own, at most
+    kept_alerts    alerts that wait to be raised; in a storm the first ones say what is going on
+    probe_seconds  the longest lease of a probe
+    settle_every   seconds after which old failures are looked for, while there are any
+    events         history length at which it continues as new even in the middle of a sweep"""
 
     kept_seconds: float = 900.0
-    kept_runs: int = 1000
+    kept_runs: int = 300
+    kept_users: int = 2000
+    kept_breakers: int = 500
+    kept_settings: int = 200
+    kept_alerts: int = 100
+    probe_seconds: float = 3600.0
     probe_margin: float = 5.0
+    settle_every: float = 15.0
+    events: int = 20_000
 
 
 class FleetState(Wire):
