@@ -21,6 +21,7 @@ class BreakerSettings(Asked):
     failure_threshold   consecutive failures that open it
     failure_rate        or this share of the calls of the last ``window_seconds``,
     least_calls         once they are so many
+    window_slices       the window is counted, and forgotten, in so many parts
     recovery_seconds    after which one call may try again
     recovery_factor     each failed try multiplies the time until the next,
     recovery_max        up to so many seconds
@@ -34,6 +35,7 @@ class BreakerSettings(Asked):
     recovery_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
     recovery_max: Seconds = 600.0
     successes_to_close: AtLeastOne = 1
+    window_slices: Annotated[int, Field(ge=1, le=100, strict=True)] = 12
 
 
 class Tally(Wire):
