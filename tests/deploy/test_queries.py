@@ -164,7 +164,11 @@ def by_eye(rules: Path) -> bool:
 
 
 def by_promtool(rules: Path) -> bool:
-    return subprocess.run(["promtool", "check", "rules", rules], capture_output=True, check=False).returncode == 0
+    """Prometheus' own look; at our rules, also whether they fire when they should."""
+    looks: list[list[str | Path]] = [["check", "rules", rules]]
+    if rules == ALERTS:
+        looks += [["check", "config", SCRAPES], ["test", "rules", Path(__file__).parent / "alerts_test.yml"]]
+    return not any(subprocess.run(["promtool", *look], capture_output=True, check=False).returncode for look in looks)
 
 
 JUDGES = [by_eye, *([by_promtool] if shutil.which("promtool") else [])]
