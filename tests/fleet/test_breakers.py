@@ -10,7 +10,7 @@ from interlock.testing import ScriptedModel, call, calls, say
 from tests.billing import Reply, Request
 from tests.billing.environment import MODELS, billing
 from tests.conftest import Serve, Served, activities
-from tests.fleet.environment import QUICK, events, replay_fleet, until
+from tests.fleet.environment import QUICK, configured, events, replay_fleet, until
 
 CHAT, ANTHROPIC = MODELS["chat"], MODELS["anthropic"]
 
@@ -32,12 +32,7 @@ class Provider:
 
 
 async def open_breaker(served: Served, dependency: str = CHAT, settings: BreakerSettings = QUICK) -> None:
-    await served.interlock.fleet.configure(settings)
-
-    async def configured() -> bool:
-        return (await served.interlock.fleet.view()).defaults == settings
-
-    await until(configured)
+    await configured(served, settings)
     while (await served.interlock.fleet.view()).breaker(dependency).state == "closed":
         await served.run("a", limits={"seconds": 1})
 
