@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -22,9 +22,9 @@ LogFormat = Literal["json", "console"]
 _TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
 
 
-def without_secrets(logger: object, method: str, rendered: str) -> str:
+def without_secrets(logger: Any, method: str, rendered: Any) -> str:
     """The last processor: whatever a line was made of, no value of a ``Secret`` leaves with it."""
-    return redacted(rendered)
+    return redacted(str(rendered))
 
 
 def configure_logging(style: LogFormat | None = None, level: str | None = None) -> None:

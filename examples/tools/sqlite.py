@@ -9,6 +9,7 @@ and load_extension do not even compile; and limits end what would take too long 
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -156,7 +157,7 @@ def _shown(value: Any) -> JsonValue:
             return f"[{len(value)} bytes of binary data]"
         case str() if len(value) > MOST_BYTES // 4:
             return f"{value[: MOST_BYTES // 4]}… [{len(value)} characters in all]"
-        case float() if value != value or value in (float("inf"), float("-inf")):
+        case float() if not math.isfinite(value):
             return str(value)
         case _:
             return value  # type: ignore[no-any-return]
