@@ -14,7 +14,7 @@ import pytest
 
 from examples.tools import sqlite as module
 from examples.tools.sqlite import Answer, sqlite
-from interlock import Tool, ToolError
+from interlock import ToolError
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_what_is_there_and_what_it_says(shop: Path) -> None:
     answer = ask("SELECT * FROM goods WHERE cents < ?", [1000])
     assert (answer.columns, answer.rows) == (["name", "cents", "picture"], [["tea", 450, "[2 bytes of binary data]"]])
     assert ask("SELECT upper(name), 9e999 FROM dear").rows == [["CUP", "inf"]]
-    assert all(isinstance(tool, Tool) and tool.effect == "read" for tool in (tables, ask))
+    assert (tables.effect, ask.effect) == ("read", "read")
 
 
 ONLY_SELECT = "only SELECT"
@@ -73,10 +73,10 @@ REFUSED = [
     ("SELECT * FROM pragma_database_list", ONLY_SELECT),
     ("BEGIN EXCLUSIVE", ONLY_SELECT),
     ("SAVEPOINT a", ONLY_SELECT),
-    ("REINDEX", ONLY_SELECT),
+    ("ANALYZE", ONLY_SELECT),
     ("SELECT load_extension('/tmp/evil.so')", "not authorized to use function: load_extension"),
     ("SELECT LOAD_EXTENSION('/tmp/evil.so', 'x')", ONLY_SELECT),
-    ("SELECT y FROM harm", ONLY_SELECT),
+    ("SELECT y FROM harm", "unsafe use of load_extension"),
     ("SELECT fts3_tokenizer('x')", ""),
     ("SELECT writefile('/tmp/x', 'y')", "no such function"),
     ("SELECT randomblob(1000000000)", ONLY_SELECT),
@@ -112,7 +112,9 @@ def test_parameters_that_do_not_fit_are_said_so(shop: Path, given: list[Any]) ->
 def test_a_query_that_runs_for_ever_is_stopped(shop: Path) -> None:
     began = time.monotonic()
     with pytest.raises(ToolError, match=r"took more than 0\.5 s"):
-        query(shop, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", seconds=0.5)
+        query(
+            shop, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", seconds=0.5
+        )
     with pytest.raises(ToolError, match=r"took more than 0\.5 s"):
         query(shop, "SELECT count(*) FROM many a, many b, many c", seconds=0.5)
     assert time.monotonic() - began < 25
