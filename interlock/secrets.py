@@ -121,7 +121,12 @@ def _forms(value: str) -> Iterator[str]:
     plain = data.decode(errors="replace")
     yield value
     yield plain
-    yield from (json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1])
+    yield repr(plain)[1:-1]
+    for to_ascii in (True, False):
+        quoted = plain
+        for _ in range(3):  # a result in JSON that holds a text in JSON, in a log line in JSON
+            quoted = json.dumps(quoted, ensure_ascii=to_ascii)[1:-1]
+            yield quoted
     yield from (quote(data), quote(data, safe=""), quote_plus(data), quote(data, safe="").lower())
     yield from (binascii.hexlify(data).decode(), binascii.hexlify(data).decode().upper())
     # A key of several lines: an error message shows one of them.
