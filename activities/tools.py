@@ -73,8 +73,12 @@ async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
     if tool.is_async:
         try:
             return await tool.function(**arguments)
-        except SystemExit as error:  # it would end the worker
-            raise RuntimeError(f"SystemExit: {error}") from error
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
+            # the call open until its time-out.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
     return await in_thread(tool.function, **arguments)
 
 
