@@ -22,8 +22,13 @@ _CARRIERS = {
 # Said again beside what `ipaddress` knows: older Pythons held some of these for global.
 _NEVER = [
     ip_network(network)
-    for network in ("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4")
+    for network in (
+        *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4"),
+        *("3fff::/20", "5f00::/16", "fec0::/10"),
+    )
 ]
+_GIVEN_OUT = ip_network("2000::/3")
+"""All of IPv6 that is in public use. What is given out one day is let through by a newer list, not by this one."""
 
 
 def networks_of(given: Sequence[str]) -> tuple[Network, ...]:
@@ -54,4 +59,5 @@ def refusal(text: str, opened: Sequence[Network] = ()) -> str | None:
         return "a reserved address"
     if address.is_private:
         return "a private address"
-    return None if address.is_global and not address.is_reserved else "a reserved address"
+    public = address.is_global and not address.is_reserved and (address.version == 4 or address in _GIVEN_OUT)
+    return None if public else "a reserved address"

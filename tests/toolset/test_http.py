@@ -54,6 +54,9 @@ async def get(here: Site, path: str, **options: Any) -> str:
         ("198.18.0.1", "a reserved address"),
         ("240.0.0.1", "a reserved address"),
         ("255.255.255.255", "a reserved address"),
+        ("fec0::1", "a reserved address"),
+        ("3fff::1", "a reserved address"),
+        ("4000::1", "a reserved address"),
         ("192.0.2.1", "a private address"),
         ("2001:db8::1", "a private address"),
         ("::ffff:127.0.0.1", "an IPv4-mapped address"),
@@ -189,9 +192,9 @@ async def test_a_name_that_means_something_else_a_moment_later_changes_nothing()
 
 
 async def test_the_first_address_that_answers_is_used() -> None:
-    names = Names({"site.test": [["127.0.0.254", "127.0.0.1"]]})
+    names = Names({"site.test": [["::1", "127.0.0.1"]]})
     async with site({"/": page(b"here")}) as here:
-        assert (await get(here, "/", resolve=names)).endswith("here")
+        assert (await get(here, "/", resolve=names, networks=["::1/128", *LOOPBACK])).endswith("here")
 
 
 @pytest.mark.parametrize(
