@@ -17,10 +17,12 @@ from activities.faults import application_error
 from activities.gate import Gate
 from activities.heartbeat import heartbeating
 from activities.outages import tells_of_outage
+from activities.results import fitting
 from activities.threads import in_thread
 from interlock import options, ports
 from interlock.contracts import ToolCall, ToolResult
 from interlock.errors import Failure, ToolError
+from interlock.secrets import redacted
 from interlock.tools import Tool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
@@ -56,7 +58,7 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
                     tool, call, arguments, context, seconds=left, killed=lambda: admission.killed is not None
                 )
         except ToolError as error:
-            return _result(call, str(error), began, is_error=True)
+            return await _result(call, str(error), began, is_error=True)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
                 raise
@@ -67,11 +69,11 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
             # Not `from failure`: one of megabytes could not be reported, and would hold the call until its time-out.
             raise application_error(failure, call.retry, {**failure.told, "began": str(let_in)}) from None
         try:
-            return _result(call, tool.render(value), began)
+            return await _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
             log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
             said = f"{tool.name} was run, but what it returned cannot be shown: {_line(error)}"
-            return _result(call, said, began, is_error=True)
+            return await _result(call, said, began, is_error=True)
 
     return run
 
@@ -107,8 +109,12 @@ async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
     if tool.is_async:
         try:
             return await tool.function(**arguments)
-        except SystemExit as error:  # it would end the worker
-            raise RuntimeError(f"SystemExit: {error}") from error
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
+            # the call open until its time-out.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
     return await in_thread(tool.function, **arguments)
 
 
@@ -132,22 +138,15 @@ def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
 
 
 def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = redacted(str(error)).strip().splitlines()
     said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
     return f"{type(error).__name__}: {said}"
 
 
-def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
+async def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
     seconds = round(time.monotonic() - began, 3)
-    return ToolResult(content=_cut(content, call.max_result_bytes), is_error=is_error, seconds=seconds)
-
-
-def _cut(content: str, most: int) -> str:
-    data = content.encode(errors="replace")
-    if len(data) <= most:
-        return data.decode()
-    kept = data[:most].decode(errors="ignore")
-    return f"{kept}\n[cut: {len(data)} bytes in all, the first {most} are above; ask for less at a time]"
+    content = await fitting(redacted(content), call.max_result_bytes)
+    return ToolResult(content=content, is_error=is_error, seconds=seconds)
 
 
 def _context(call: ToolCall) -> ToolContext:
