@@ -29,6 +29,7 @@ from activities.agents import BadReference, Registry, load
 from activities.alert import AlertActivity
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
+from activities.mcp import with_mcp_tools
 from activities.model import ModelActivity
 from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
@@ -72,7 +73,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
-        registry = Registry(agents, known)
+        registry = Registry(await stack.enter_async_context(with_mcp_tools(agents)), known)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
         model = ModelActivity(known, Transcripts(client, transcript_bytes), journal)

@@ -19,12 +19,12 @@ from activities.threads import in_thread
 from interlock import options, ports
 from interlock.contracts import ToolCall, ToolResult
 from interlock.errors import Failure, ToolError
-from interlock.tools import Tool, ToolContext
+from interlock.tools import AgentTool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
 
 
-def tool_activity(tool: Tool) -> Callable[..., Any]:
+def tool_activity(tool: AgentTool) -> Callable[..., Any]:
     """The activity that runs ``tool``."""
 
     @activity.defn(name=f"{ports.TOOL_PREFIX}{tool.name}")
@@ -39,12 +39,10 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
             )
             raise application_error(failure, call.retry) from None
         context = _context(call)
-        if tool.context_parameter is not None:
-            arguments[tool.context_parameter] = context
         limit = asyncio.timeout(_patience())
         try:
             async with heartbeating(), limit:
-                value = await _invoke(tool, arguments)
+                value = await _invoke(tool, arguments, context)
         except asyncio.CancelledError as error:
             context.cancelled.set()
             if not activity.is_cancelled():
@@ -52,6 +50,8 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
             raise
         except ToolError as error:
             return _result(call, str(error), began, is_error=True)
+        except Failure as known:
+            raise application_error(_fate(known, call), call.retry) from None
         except Exception as error:  # noqa: BLE001  # raised again, as one of ours
             context.cancelled.set()
             failure = _timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)
@@ -67,16 +67,25 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
     return run
 
 
-async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
+async def _invoke(tool: AgentTool, arguments: dict[str, Any], context: ToolContext) -> Any:
     if tool.is_async:
         try:
-            return await tool.function(**arguments)
+            return await tool.invoke(arguments, context)
         except SystemExit as error:  # it would end the worker
             raise RuntimeError(f"SystemExit: {error}") from error
-    return await in_thread(tool.function, **arguments)
+    return await in_thread(tool.invoke, arguments=arguments, context=context)
 
 
-def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
+def _fate(failure: Failure, call: ToolCall) -> Failure:
+    """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
+    log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=str(failure))
+    if failure.kind != "ToolFailed" or failure.fate != "unknown" or call.effect != "write":
+        return failure
+    said = f"{failure}. It may or may not have taken effect, and it will not be run again by itself."
+    return Failure("ToolOutcomeUnknown", said, fate="unknown")
+
+
+def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
     """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
     Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
     where = traceback.format_tb(error.__traceback__)[-5:]
@@ -84,7 +93,7 @@ def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
     return Failure("ToolFailed", f"{tool.name} failed: {_line(error)}", fate="unknown")
 
 
-def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
+def _timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
     """A write that was given up on may have taken effect all the same; the model is told so."""
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
     said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"

@@ -130,3 +130,15 @@ def alert(text: str) -> workflow.ActivityConfig:
         retry_policy=retry_policy(Retry(initial=1.0, maximum=30.0), attempts=5),
         summary=text[:120],
     )
+
+
+MCP_BRIEF_LIFE = timedelta(seconds=60)
+"""A connection to an MCP server that ends sooner counts as a failed start."""
+
+MCP_BRIEF_WAIT = timedelta(seconds=2)
+"""How long a call waits for the next start of a server to be due; beyond that it fails at once, unsent."""
+
+
+def mcp_restart_gap(failed: int) -> timedelta:
+    """The least time between two starts of one MCP server, after so many failed ones in a row."""
+    return timedelta(seconds=min(30.0, 0.25 * 2.0 ** min(failed, 10)))
