@@ -56,8 +56,8 @@ class Connection:
     async def start(self) -> None:
         """The first session; what the server offers then is what runs of this worker are told of. Raises
         ``BadReference``."""
-        session = self._begin()
         try:
+            session = self._begin()
             await session.ready()
         except ConnectionError as error:
             raise BadReference(str(error)) from None

@@ -19,11 +19,25 @@ from mcp_types import (
 
 
 def text_of(result: CallToolResult) -> str:
-    """The parts, one after another; the structured content after them, where no part says the same."""
+    """The parts, one after another; the structured content after them, where they do not say the same."""
     parts = [_part(part) for part in result.content]
-    if result.structured_content is not None and not any(_says(part, result.structured_content) for part in parts):
-        parts.append(json.dumps(result.structured_content, ensure_ascii=False))
+    structured = result.structured_content
+    if structured is not None and not any(_says(part, structured) for part in parts):
+        text = json.dumps(structured, ensure_ascii=False)
+        if not any(data and data in text for data in map(_data, result.content)):
+            parts.append(text)
     return "\n".join(parts)
+
+
+def _data(part: ContentBlock) -> str:
+    """What is not shown of a part: structured content that repeats it is not shown either."""
+    match part:
+        case ImageContent() | AudioContent():
+            return part.data
+        case EmbeddedResource(resource=BlobResourceContents() as resource):
+            return resource.blob
+        case _:
+            return ""
 
 
 def _part(part: ContentBlock) -> str:
@@ -55,7 +69,7 @@ def _size(base64: str) -> int:
 def _says(text: str, structured: Any) -> bool:
     """Servers repeat structured content as text; a bare value as ``result`` of an object."""
     try:
-        said = json.loads(text)
+        said = json.loads(text) if len(text) <= 1_000_000 else text
     except (ValueError, RecursionError):
         said = text
     bare = structured.get("result") if isinstance(structured, dict) and len(structured) == 1 else structured

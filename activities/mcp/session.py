@@ -11,6 +11,7 @@ import structlog
 from mcp.client.client import Client
 from mcp.client.session import IncomingMessage
 from mcp_types import Implementation, LoggingMessageNotificationParams, Tool, ToolListChangedNotification
+from pydantic import ValidationError
 
 from activities.mcp.diary import Diary
 from activities.mcp.http import Http
@@ -34,13 +35,7 @@ class Session:
         self._known = known
         self.offered: dict[str, Tool] = {}
         self.counted = False
-        given = {
-            key: value if isinstance(value, str) else value.reveal()
-            for key, value in (*server.env.items(), *server.headers.items())
-        }
-        secrets = [
-            given[key] for key, value in (*server.env.items(), *server.headers.items()) if value is not given[key]
-        ]
+        given, secrets = self._revealed()
         self.diary = Diary(server.name, secrets)
         self._ended = asyncio.Event()
         self.transport: Stdio | Http = (
@@ -53,6 +48,17 @@ class Session:
         self._starting: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = loop.create_future()
         self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
+
+    def _revealed(self) -> tuple[dict[str, str], list[str]]:
+        """What the server is given, and what of it is secret."""
+        values = {**self.server.env, **self.server.headers}
+        try:
+            secret = {key: value.reveal() for key, value in values.items() if not isinstance(value, str)}
+        except Exception as error:  # noqa: BLE001  # whatever a secret says of why it is not there
+            said = f"MCP server {self.server.name} ({self.server.place}) did not start: {_line(error)}"
+            raise ConnectionError(said) from None
+        plain = {key: value for key, value in values.items() if isinstance(value, str)}
+        return {**plain, **secret}, list(secret.values())
 
     @property
     def pid(self) -> int | None:
@@ -136,6 +142,10 @@ class Session:
                 return
             case TimeoutError():
                 why = f"did not answer within {self.server.start_timeout:g} s"
+            case ValidationError():
+                [first, *_] = error.errors(include_url=False, include_input=False)
+                where = ".".join(map(str, first["loc"]))[:200]
+                why = f"listed its tools in a way that the protocol does not have: {where}: {first['msg'][:200]}"
             case _ if self.over and self.server.command:
                 why = f"{self.transport.end} before it answered"
             case FileNotFoundError() if self.server.command and self.server.cwd is None:

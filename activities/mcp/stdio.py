@@ -24,7 +24,7 @@ from mcp_types import jsonrpc_message_adapter
 from activities.mcp.diary import Diary
 from interlock.mcp_server import McpServer
 
-MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
 """The longest message of a server: a longer one ends the connection, and not the worker's memory."""
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "LOGNAME", "TMPDIR", "TZ", "SYSTEMROOT")
