@@ -156,6 +156,9 @@ class Stdio:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         await _left(process, _LEAVE_SECONDS)
+        # Nothing public closes the pipes of a process whose output nobody reads to its end.
+        if (transport := getattr(process, "_transport", None)) is not None:
+            transport.close()
 
 
 async def _left(process: Process, seconds: float) -> bool:
