@@ -23,12 +23,12 @@ from interlock import options, ports
 from interlock.contracts import ToolCall, ToolResult
 from interlock.errors import Failure, ToolError
 from interlock.secrets import redacted
-from interlock.tools import Tool, ToolContext
+from interlock.tools import AgentTool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
 
 
-def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
+def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
     """The activity that runs ``tool``, each attempt past the ``gate``."""
 
     @activity.defn(name=f"{ports.TOOL_PREFIX}{tool.name}")
@@ -43,8 +43,6 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
             )
             raise application_error(failure, call.retry) from None
         context = _context(call)
-        if tool.context_parameter is not None:
-            arguments[tool.context_parameter] = context
         run_id, left = activity.info().workflow_id or "", _patience()
         let_in = False
         try:
@@ -79,7 +77,7 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
 
 
 async def _attempt(
-    tool: Tool,
+    tool: AgentTool,
     call: ToolCall,
     arguments: dict[str, Any],
     context: ToolContext,
@@ -92,33 +90,52 @@ async def _attempt(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await _invoke(tool, arguments)
+            return await _invoke(tool, arguments, context)
     except asyncio.CancelledError as error:
         context.cancelled.set()
         if activity.is_cancelled() or killed():
             raise
         raise _failure(tool, call, error) from None  # its own: nobody has cancelled the call
-    except (ToolError, Failure):
+    except ToolError:
         raise
+    except Failure as known:
+        raise _fate(known, call) from None
     except Exception as error:  # noqa: BLE001  # raised again, as one of ours
         context.cancelled.set()
         raise (_timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)) from None
 
 
-async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
+async def _invoke(tool: AgentTool, arguments: dict[str, Any], context: ToolContext) -> Any:
     if tool.is_async:
         try:
-            return await tool.function(**arguments)
+            return await tool.invoke(arguments, context)
         except (Exception, asyncio.CancelledError):
             raise
         except BaseException as error:
             # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
             # the call open until its time-out.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
-    return await in_thread(tool.function, **arguments)
+    return await in_thread(tool.invoke, arguments=arguments, context=context)
 
 
-def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
+def _fate(failure: Failure, call: ToolCall) -> Failure:
+    """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
+    log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=str(failure))
+    down = failure.outage or failure.kind == "ToolFailed"
+    if failure.kind != "ToolFailed" or failure.fate != "unknown" or call.effect != "write":
+        return Failure(
+            failure.kind,
+            str(failure),
+            retry_after=failure.retry_after,
+            fate=failure.fate,
+            outage=down,
+            told=failure.told,
+        )
+    said = f"{failure}. It may or may not have taken effect, and it will not be run again by itself."
+    return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=down)
+
+
+def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
     """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
     Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
     where = traceback.format_tb(error.__traceback__)[-5:]
@@ -127,7 +144,7 @@ def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
     return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
 
 
-def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
+def _timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
     """A write that was given up on may have taken effect all the same; the model is told so."""
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
     said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from interlock.client import Interlock
     from interlock.contracts import Account, AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
     from interlock.errors import ToolError
+    from interlock.mcp_server import mcp
     from interlock.secrets import Secret
     from interlock.tools import Tool, ToolContext, tool
 
@@ -23,6 +24,7 @@ _WHERE = {
     "Tool": "tools",
     "ToolContext": "tools",
     "tool": "tools",
+    "mcp": "mcp_server",
     "Interlock": "client",
     "AgentResult": "contracts",
     "AgentTask": "contracts",
@@ -52,6 +54,7 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "Usage",
+    "mcp",
     "tool",
 ]
 
