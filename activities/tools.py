@@ -123,14 +123,8 @@ def _fate(failure: Failure, call: ToolCall) -> Failure:
     log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=str(failure))
     down = failure.outage or failure.kind == "ToolFailed"
     if failure.kind != "ToolFailed" or failure.fate != "unknown" or call.effect != "write":
-        return Failure(
-            failure.kind,
-            str(failure),
-            retry_after=failure.retry_after,
-            fate=failure.fate,
-            outage=down,
-            told=failure.told,
-        )
+        failure.outage = down
+        return failure
     said = f"{failure}. It may or may not have taken effect, and it will not be run again by itself."
     return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=down)
 
