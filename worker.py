@@ -41,6 +41,8 @@ from interlock.agents import Agent
 from interlock.client import connect, task_queue
 from interlock.embedded import embedded_server
 from interlock.errors import InterlockError
+from interlock.keys import Keys
+from interlock.open_runs import refuse_foreign
 from interlock.registration import register_search_attributes
 from interlock.telemetry import configure_logging
 from workflows.agent_run import AgentRun
@@ -122,6 +124,7 @@ async def main(arguments: argparse.Namespace) -> int:
             os.environ["TEMPORAL_ADDRESS"] = server.address
             log.info("server.started", address=server.address, ui=server.ui)
         client = await connect()
+        await refuse_foreign(client, arguments.task_queue or task_queue(), Keys.of_environment())
         await register_search_attributes(client)
         await stack.enter_async_context(
             serving(client, agents, queue=arguments.task_queue, grace=timedelta(seconds=arguments.grace))
