@@ -136,7 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
         if int(length) > MOST_BYTES:
             raise Refused(413, f"{length} bytes are too many; at most {MOST_BYTES}")
         try:
-            found: Payloads = ParseDict(json.loads(self.rfile.read(int(length))), Payloads())
+            said = json.loads(self.rfile.read(int(length)))
+            if not isinstance(said, dict):
+                raise ValueError("not an object")
+            found: Payloads = ParseDict(said, Payloads())
         except (ValueError, RecursionError, ParseError, AttributeError, TypeError, OSError):
             raise Refused(400, 'the body is not JSON of the form {"payloads": [...]}') from None
         return found
