@@ -47,6 +47,8 @@ from interlock.client import connect, task_queue
 from interlock.embedded import embedded_server
 from interlock.errors import InterlockError
 from interlock.fleet import fleet_id
+from interlock.keys import Keys
+from interlock.open_runs import refuse_foreign
 from interlock.registration import register_search_attributes
 from interlock.telemetry import configure_logging
 from workflows.agent_run import AgentRun
@@ -165,6 +167,7 @@ async def main(arguments: argparse.Namespace) -> int:
             os.environ["TEMPORAL_ADDRESS"] = server.address
             log.info("server.started", address=server.address, ui=server.ui)
         client = await connect()
+        await refuse_foreign(client, arguments.task_queue or task_queue(), Keys.of_environment())
         await register_search_attributes(client)
         await stack.enter_async_context(
             serving(client, agents, queue=arguments.task_queue, grace=timedelta(seconds=arguments.grace))

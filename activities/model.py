@@ -18,7 +18,7 @@ from activities.providers import Answer, Providers, Request
 from activities.transcripts import Transcripts
 from activities.validation import problems
 from interlock import options, ports
-from interlock.contracts import Attempt, ModelCall, ModelReply, Transcript
+from interlock.contracts import Attempt, ModelCall, ModelReply, Transcript, Unreadable
 from interlock.errors import Failure
 from interlock.policies import budget
 
@@ -115,7 +115,8 @@ def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> Mod
 def earlier_attempts() -> list[Attempt]:
     """The attempts of this call so far, from the last heartbeat. One that never heartbeat is an unknown one."""
     info = activity.info()
-    told = [Attempt.model_validate(each) for each in info.heartbeat_details[0]] if info.heartbeat_details else []
+    given = info.heartbeat_details[0] if info.heartbeat_details else []
+    told = [] if isinstance(given, Unreadable) else [Attempt.model_validate(each) for each in given]
     numbers = {attempt.number for attempt in told}
     untold = [number for number in range(1, info.attempt) if number not in numbers]
     return [*told, *(Attempt(number=number, fate="unknown", error="never reported") for number in untold)]

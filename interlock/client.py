@@ -58,7 +58,7 @@ T = TypeVar("T")
 def run_id(agent: str, text: str) -> str:
     """An id that people can read: ``analyst-why-did-checkout-fail-3f2a9c``."""
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].rstrip("-")
-    return "-".join(part for part in (agent, words, secrets.token_hex(3)) if part)
+    return "-".join(part for part in (agent, words, secrets.token_hex(3 if text else 8)) if part)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,8 @@ class Interlock:
             task = parse(AgentTask, task)
         except ValueError as error:
             raise BadRequest(f"invalid task: {error}") from None
-        name = id or run_id(task.agent, task.input)
+        # Ids are never encrypted: where payloads are, an id says nothing of what was asked.
+        name = id or run_id(task.agent, "" if self.client.data_converter.payload_codec else task.input)
         try:
             try:
                 return await self._start(task, name, _attributes(task))
@@ -274,7 +275,10 @@ def _attributes(task: AgentTask) -> TypedSearchAttributes:
 def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:
     match error.cause:
         case ApplicationError(type="RunKilled") as killed if killed.details:
-            return parse(AgentResult, killed.details[0])
+            try:
+                return parse(AgentResult, killed.details[0])
+            except ValueError as unread:
+                raise RunFailed(f"run {id}: {killed.message}; {unread}") from None
         case ApplicationError(message=message):
             raise RunFailed(f"run {id}: {message}") from error
         case CancelledError():

@@ -23,6 +23,7 @@ from interlock.contracts import (
     ModelReply,
     Purpose,
     Tier,
+    Unreadable,
     UserMessage,
 )
 from interlock.errors import action_for
@@ -200,6 +201,8 @@ def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
     """The attempts of a call that failed, and how many more there may have been that nobody told of."""
     granted = call.grant.attempts
     match error.cause:
+        case ApplicationError(details=[Unreadable(), *_]):
+            return [], granted
         case ApplicationError(details=[told, *_]):
             return _attempts(told), 0
         case ApplicationError(type="TranscriptMismatch"):
@@ -218,8 +221,8 @@ def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
             return [], granted
 
 
-def _attempts(told: Sequence[Any]) -> list[Attempt]:
-    return [Attempt.model_validate(each) for each in told]
+def _attempts(told: Sequence[Any] | Unreadable) -> list[Attempt]:
+    return [] if isinstance(told, Unreadable) else [Attempt.model_validate(each) for each in told]
 
 
 def _summary(run: Run, call: ModelCall) -> str:

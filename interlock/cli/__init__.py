@@ -6,6 +6,7 @@
     runs.py     status, list, transcript        run.py      run, follow
     signals.py  steer, kill, pause, resume, extend
     budget.py   budget show, set, list          doctor.py   doctor
+    codec.py    codec-server
 
 Everything but the standard library and cyclopts is imported inside commands, so that ``--help`` is quick.
 """

@@ -30,7 +30,7 @@ SETUP = Group("Setup", sort_key=4)
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import doctor, run, runs, signals
+    from interlock.cli import codec, doctor, run, runs, signals
 
     app = App(
         name="interlock",
@@ -51,7 +51,7 @@ def build() -> App:
         extend=signals.extend,
         kill=signals.kill,
     )
-    _add(app, SETUP, doctor=doctor.doctor)
+    _add(app, SETUP, doctor=doctor.doctor, **{"codec-server": codec.codec_server})
     app.command(_accounts())
     app["--help"].group = app["--version"].group = SETUP
     return app

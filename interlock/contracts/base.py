@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -44,8 +45,18 @@ class Asked(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a payload that is not what its header says, or that does not decrypt. Handlers count it and go on: an
+    exception here would fail the workflow task for ever, and the run would hear neither signals nor a cancellation."""
+
+    why: str
+
+
 def parse(model: type[M], value: object) -> M:
     """``value`` as ``model``. Raises ``ValueError`` with one line that names every field that is wrong."""
+    if isinstance(value, Unreadable):
+        raise ValueError(f"{model.__name__}: cannot be read: {value.why}")
     try:
         if isinstance(value, model):
             return value

@@ -28,6 +28,7 @@ EXPECTED: dict[str, Action] = {
     "UnknownAgent": "give_up",
     "UnpricedModel": "give_up",
     "TranscriptMismatch": "give_up",
+    "Unreadable": "give_up",
 }
 
 
