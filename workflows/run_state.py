@@ -113,6 +113,7 @@ class Run:
         progress = given.progress
         return cls(
             task=given.task,
+            state="paused" if progress.paused else "running",
             _spec=progress.spec,
             limits=progress.limits,
             step=progress.step,
