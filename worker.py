@@ -27,6 +27,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from activities.agents import BadReference, Registry, load
 from activities.alert import AlertActivity
+from activities.gauges import counting
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
 from activities.model import ModelActivity
@@ -34,6 +35,7 @@ from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
 from activities.providers.scripted import Scripted
 from activities.recall import RecallActivity
+from activities.seen import SeenAttempts
 from activities.tools import tool_activity
 from activities.transcripts import Transcripts
 from interlock import options
@@ -42,7 +44,10 @@ from interlock.client import connect, task_queue
 from interlock.embedded import embedded_server
 from interlock.errors import InterlockError
 from interlock.registration import register_search_attributes
-from interlock.telemetry import configure_logging
+from interlock.telemetry.logs import configure_logging
+from interlock.telemetry.metrics import of_client
+from interlock.telemetry.runtime import worker_runtime
+from interlock.telemetry.traces import configure_tracing
 from workflows.agent_run import AgentRun
 from workflows.budget_ledger import BudgetLedger
 
@@ -94,6 +99,7 @@ async def serving(
                 AlertActivity().alert,
                 *(tool_activity(tool) for tool in registry.tools),
             ],
+            interceptors=[SeenAttempts()],
             workflow_runner=SandboxedWorkflowRunner(restrictions=strict),
             max_cached_workflows=max_cached_workflows,
             max_concurrent_activities=200,
@@ -105,6 +111,8 @@ async def serving(
         )
         await stack.enter_async_context(worker)
         await start_ledgers(client, registry.agents, queue or task_queue())
+        if (metrics := of_client(client)).live:
+            await stack.enter_async_context(counting(client, list(registry.agents.values()), metrics))
         yield worker
 
 
@@ -121,7 +129,8 @@ async def main(arguments: argparse.Namespace) -> int:
             )
             os.environ["TEMPORAL_ADDRESS"] = server.address
             log.info("server.started", address=server.address, ui=server.ui)
-        client = await connect()
+        configure_tracing()
+        client = await connect(worker_runtime(arguments.metrics or os.environ.get("INTERLOCK_METRICS")))
         await register_search_attributes(client)
         await stack.enter_async_context(
             serving(client, agents, queue=arguments.task_queue, grace=timedelta(seconds=arguments.grace))
@@ -144,6 +153,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--agents", action="append", metavar="MODULE[:NAME]", help="default: examples.analyst")
     parser.add_argument("--embedded", action="store_true", help="start a Temporal server for development as well")
     parser.add_argument("--task-queue", metavar="Q", help="default: INTERLOCK_TASK_QUEUE, or interlock")
+    parser.add_argument(
+        "--metrics", metavar="HOST:PORT", help="serve /metrics there; default: INTERLOCK_METRICS, or no"
+    )
     parser.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds for calls in flight (20)")
     return parser.parse_args(argv)
 

@@ -105,6 +105,7 @@ async def _choose(run: Run, purpose: Purpose, failed: dict[str, str], *, tools: 
                 return choice, granted
         else:
             unaffordable[model] = granted.reason
+            run.seen.refused(run, granted)
     if unaffordable:
         raise TurnFailed(next(iter(unaffordable.values())), "money")
     raise TurnFailed("; ".join(f"{model}: {why}" for model, why in failed.items()), "models")
@@ -128,6 +129,8 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
         price=run.spec.prices[choice.model],
         retry=run.spec.retry,
         carry=workflow.info().is_continue_as_new_suggested(),
+        user_id=run.task.user_id,
+        agent=run.spec.name,
     )
 
 
@@ -148,10 +151,12 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     except ActivityError as error:
         attempts, unreported = _made(call, error)
         run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
+        run.seen.attempted(call.model, attempts, unreported)
         if is_cancelled_exception(error) or _kind(error) == "CallStopped":
             raise asyncio.CancelledError from error
         raise
     run.settled(call, reply.usage)
+    run.seen.attempted(call.model, reply.attempts)
     return reply
 
 

@@ -39,6 +39,7 @@ from interlock.contracts import (
     size,
 )
 from interlock.policies import budget
+from workflows.seen import Seen
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
@@ -95,6 +96,8 @@ class Run:
     last_tokens: int = 0
     leases: list[Leased] = field(default_factory=list)
     in_flight: dict[str, ModelCall] = field(default_factory=dict)
+    begun: datetime | None = None
+    seen: Seen = field(default_factory=Seen)
     _indexed: dict[str, object] = field(default_factory=dict)
     _indexed_at: datetime | None = None
 
@@ -128,6 +131,7 @@ class Run:
             last_model=progress.last_model,
             last_tokens=progress.last_tokens,
             leases=list(progress.leases),
+            begun=progress.begun,
         )
 
     def carry(self, transcript: Transcript) -> Carried:
@@ -152,6 +156,7 @@ class Run:
             last_model=self.last_model,
             last_tokens=self.last_tokens,
             leases=tuple(self.leases),
+            begun=self.begun,
         )
         return Carried(task=self.task, progress=progress, transcript=transcript)
 
@@ -205,11 +210,13 @@ class Run:
         """A call's fate is known, and charged."""
         if self.in_flight.pop(call.key, None) is not None:
             self.by_model[call.model] = self.by_model.get(call.model, Usage()) + usage
+            self.seen.charged(self, call.model, usage)
 
     def settle_abandoned(self) -> None:
         """Charge the calls that the run ends without waiting for: all that they were granted."""
         for call in list(self.in_flight.values()):
             self.settled(call, budget.charge(call.price, call.grant, (), unreported=call.grant.attempts))
+            self.seen.attempted(call.model, (), call.grant.attempts)
 
     def said(self, call: ModelCall, reply: ModelReply) -> None:
         """A reply has joined the conversation."""
@@ -261,6 +268,7 @@ class Run:
 
     def enter(self, state: State) -> None:
         self.state = state
+        self.seen.entered(self, state)
         self._index()
 
     def index(self) -> None:

@@ -55,6 +55,8 @@ class ModelCall(Wire):
     price: Price
     retry: Retry = Retry()
     carry: bool = False
+    user_id: str = ""
+    agent: str = ""
 
 
 class ModelReply(Wire):
