@@ -153,9 +153,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--agents", action="append", metavar="MODULE[:NAME]", help="default: examples.analyst")
     parser.add_argument("--embedded", action="store_true", help="start a Temporal server for development as well")
     parser.add_argument("--task-queue", metavar="Q", help="default: INTERLOCK_TASK_QUEUE, or interlock")
-    parser.add_argument(
-        "--metrics", metavar="HOST:PORT", help="serve /metrics there; default: INTERLOCK_METRICS, or no"
-    )
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve /metrics there; default: INTERLOCK_METRICS")
     parser.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds for calls in flight (20)")
     return parser.parse_args(argv)
 
