@@ -73,9 +73,9 @@ def _tracing() -> list[Plugin]:
     loaded = sys.modules.get("opentelemetry.trace")
     if loaded is None or isinstance(loaded.get_tracer_provider(), loaded.ProxyTracerProvider):
         return []
-    from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
+    from interlock.telemetry.traces import plugin
 
-    return [OpenTelemetryPlugin()]
+    return [plugin()]
 
 
 def valid(model: type[M], **fields: object) -> M:

@@ -13,8 +13,15 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer
-from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider, create_tracer_provider
+from temporalio.client import Interceptor, OutboundInterceptor, Plugin
+from temporalio.contrib.opentelemetry import (
+    OpenTelemetryInterceptor,
+    OpenTelemetryPlugin,
+    ReplaySafeTracerProvider,
+    create_tracer_provider,
+)
 from temporalio.exceptions import ApplicationError
+from temporalio.plugin import SimplePlugin
 
 from interlock.telemetry import names
 
@@ -48,6 +55,21 @@ def wanted(environment: Mapping[str, str]) -> bool:
     if environment.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() not in ("", "otlp"):
         return False
     return bool(environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+
+
+def plugin() -> Plugin:
+    """For a client: what makes its runs part of their caller's trace, and traces them where it has a worker.
+
+    The SDK refuses to run workers with a provider that tells everything again on replay, such as one that an
+    agent's own library has set: it is then of use to callers alone."""
+    if isinstance(trace.get_tracer_provider(), ReplaySafeTracerProvider):
+        return OpenTelemetryPlugin()
+    return SimplePlugin("interlock.caller", interceptors=[_OfCaller()])
+
+
+class _OfCaller(Interceptor):
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return OpenTelemetryInterceptor().intercept_client(next)
 
 
 def _resource() -> Resource:

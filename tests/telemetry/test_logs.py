@@ -93,7 +93,9 @@ async def test_prompts_and_outputs_are_in_no_line_unless_asked_for(
     async def told() -> tuple[str, list[dict[str, Any]]]:
         with lines() as out:
             async with serve(AGENT) as served:
-                run = await served.start("story", f"{'a question ' * 10}where is the treasure?")  # its first words are its id
+                run = await served.start(
+                    "story", f"{'a question ' * 10}where is the treasure?"
+                )  # its first words are its id
                 await run.result()
         return out.getvalue(), events(out, run.id)
 

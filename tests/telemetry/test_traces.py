@@ -73,7 +73,7 @@ async def test_spans_carry_the_names_of_the_genai_conventions(serve: Serve, temp
         "interlock.attempt": 2,
         "interlock.tool.is_error": False,
     }
-    assert len({each.get_span_context().trace_id for each in found}) == 1  # without a caller: a trace of its own
+    assert len({each.context and each.context.trace_id for each in found}) == 1  # without a caller: a trace of its own
 
 
 async def test_a_killed_run_and_its_call_in_flight_are_marked(serve: Serve, temporal: Client) -> None:

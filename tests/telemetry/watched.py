@@ -52,10 +52,7 @@ def events(out: io.StringIO, run: str | None = None) -> list[dict[str, Any]]:
 @contextmanager
 def spans() -> Iterator[InMemorySpanExporter]:
     """The spans that end meanwhile. A process has one provider for good; each test looks on for its own time."""
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, ReplaySafeTracerProvider):
-        provider = create_tracer_provider()
-        trace.set_tracer_provider(provider)
+    provider = _provider()
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     try:
@@ -64,12 +61,18 @@ def spans() -> Iterator[InMemorySpanExporter]:
         exporter.shutdown()
 
 
-Tree = tuple[str, bool, tuple["Tree", ...]]
+def _provider() -> ReplaySafeTracerProvider:
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, ReplaySafeTracerProvider):
+        provider = create_tracer_provider()
+        trace.set_tracer_provider(provider)
+    return provider
 
 
 def tree(found: list[ReadableSpan], root: ReadableSpan) -> Any:
     """``(name, whether it failed, children)`` of a span, children in the order they began."""
-    below = [each for each in found if each.parent and each.parent.span_id == root.get_span_context().span_id]
+    assert root.context is not None
+    below = [each for each in found if each.parent and each.parent.span_id == root.context.span_id]
     below.sort(key=lambda each: (each.start_time or 0, each.name))
     return (root.name, not root.status.is_ok and not root.status.is_unset, tuple(tree(found, each) for each in below))
 
@@ -77,7 +80,8 @@ def tree(found: list[ReadableSpan], root: ReadableSpan) -> Any:
 @asynccontextmanager
 async def seeing(temporal: Client, *, metrics: bool = False) -> AsyncIterator[tuple[Client, str]]:
     """A client of the same server whose runs are traced and, if asked for, counted; and where the counts are."""
-    address = f"127.0.0.1:{_free_port()}" if metrics else ""
+    _provider()
+    address = f"127.0.0.1:{free_port()}" if metrics else ""
     runtime: Runtime | None = worker_runtime(address) if metrics else None
     client = await Client.connect(
         temporal.service_client.config.target_host,
@@ -119,7 +123,7 @@ def _get(url: str) -> str:
         return str(answer.read().decode())
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
