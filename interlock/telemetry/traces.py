@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 
 import structlog
 from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer, TracerProvider
 from temporalio.client import Interceptor, OutboundInterceptor, Plugin
 from temporalio.contrib.opentelemetry import (
     OpenTelemetryInterceptor,
@@ -82,12 +83,17 @@ def workflow_tracer() -> Tracer | None:
     """The tracer for spans inside a workflow; ``None`` when nothing is traced, or by a provider that would tell
     everything again on replay."""
     provider = trace.get_tracer_provider()
-    return provider.get_tracer(names.TRACER) if isinstance(provider, ReplaySafeTracerProvider) else None
+    return _tracer(provider) if isinstance(provider, ReplaySafeTracerProvider) else None
+
+
+@cache
+def _tracer(provider: TracerProvider) -> Tracer:
+    return provider.get_tracer(names.TRACER)
 
 
 def tracer() -> Tracer:
     """The tracer for spans outside of workflows."""
-    return trace.get_tracer(names.TRACER)
+    return _tracer(trace.get_tracer_provider())
 
 
 def trace_id(span: Span = INVALID_SPAN) -> str | None:
