@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.trace import INVALID_SPAN, Span
 from opentelemetry.util.types import Attributes
 from temporalio import workflow
@@ -126,7 +126,7 @@ def a_run(method: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Corout
                 tell(names.AGENT_START)
             try:
                 result = await method(self, *args)
-            except workflow.ContinueAsNewError:
+            except (workflow.ContinueAsNewError, GeneratorExit):
                 raise
             except BaseException as error:
                 if not isinstance(error, Exception) or workflow.is_failure_exception(error):
@@ -176,9 +176,11 @@ def _span(name: str, attributes: Attributes) -> Iterator[Span]:
         yield INVALID_SPAN
         return
     span = tracer.start_span(name, attributes=attributes)
+    token = context.attach(trace.set_span_in_context(span))
     try:
-        with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
-            yield span
+        yield span
+    except GeneratorExit:  # thrown away with its run, in whatever thread and context that happens: nothing has ended
+        raise
     except workflow.ContinueAsNewError:
         span.end()
         raise
@@ -186,7 +188,11 @@ def _span(name: str, attributes: Attributes) -> Iterator[Span]:
         traces.failed(span, error)
         span.end()
         raise
-    span.end()
+    else:
+        span.end()
+    finally:
+        with suppress(ValueError):  # thrown away: the token belongs to another context
+            token.var.reset(token)
 
 
 def _about(run: Run, *, continued: bool) -> dict[str, str | bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,12 @@ from temporalio.client import Client
 
 from interlock import Agent, AgentTask, Interlock, Limits, tool
 from interlock.telemetry.traces import wanted
-from interlock.testing import Say, ScriptedModel, call, say, temporal_server
+from interlock.testing import Say, ScriptedModel, call, replay, say, temporal_server
 from tests.conftest import Serve
 from tests.telemetry.story import AGENT
-from tests.telemetry.watched import seeing, spans, tree
+from tests.telemetry.watched import events, lines, seeing, spans, tree
 from worker import serving
+from workflows.agent_run import AgentRun
 
 
 def named(found: tuple[ReadableSpan, ...], name: str) -> list[Mapping[str, Any]]:
@@ -92,6 +94,25 @@ async def test_a_killed_run_and_its_call_in_flight_are_marked(serve: Serve, temp
     assert (whole.attributes or {})["error.type"] == "RunKilled"
     assert (whole.attributes or {})["interlock.outcome"] == "killed"
     assert all(each.status.status_code is StatusCode.ERROR for each in found if each.name == "chat slow-to-answer")
+
+
+async def test_a_run_that_a_worker_drops_from_memory_has_not_ended(serve: Serve, temporal: Client) -> None:
+    """Terminated from outside, or replayed to where its history stops: what it had begun is thrown away unfinished."""
+    model = ScriptedModel("dropped", [Say("never", delay=60)])
+    agent = Agent(name="dropped", instructions="", models=model.model)
+    with lines() as out, spans() as exporter:
+        async with seeing(temporal) as (client, _), serve(agent, client=client) as served:
+            run = await served.start("dropped")
+            while (await run.status()).step == 0:
+                pass
+            await run.handle.terminate()
+            await replay(client, run.handle, AgentRun)
+        gc.collect()
+        ended = {each.name for each in exporter.get_finished_spans()}
+    assert not ended & {"invoke_agent dropped", "agent.step.1"}
+    told = [each["event"] for each in events(out)]
+    assert "agent.complete" not in told
+    assert not [event for event in told if "detach" in event]
 
 
 @tool(effect="read")
