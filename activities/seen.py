@@ -82,9 +82,8 @@ class _Watched(ActivityInboundInterceptor):
                 result: ToolResult = await self.next.execute_activity(input)
                 done = not result.is_error
             except BaseException as error:
-                tool_log.warning(
-                    names.TOOL_FAILED, tool=call.tool, call_id=call.call_id, **_why(error), latency_ms=_since(began)
-                )
+                said = {"tool": call.tool, "call_id": call.call_id, **_why(error)}
+                tool_log.warning(names.TOOL_FAILED, **said, latency_ms=_since(began))
                 raise
             finally:
                 instruments = self._instruments()
@@ -159,8 +158,9 @@ def _of_tool(call: ToolCall) -> dict[str, AttributeValue]:
 
 def _answered(call: ModelCall, reply: ModelReply, span: Span, began: float) -> None:
     """What this attempt used: nothing, when the answer was paid for by an earlier one and found in the journal."""
-    made = [each for each in reply.attempts if each.number == activity.info().attempt and each.fate == "billed"]
-    used = made[-1] if made else Attempt(number=activity.info().attempt, fate="unbilled")
+    number = activity.info().attempt
+    made = [each for each in reply.attempts if each.number == number and each.fate == "billed"]
+    used = made[-1] if made else Attempt(number=number, fate="unbilled")
     usd = cost(call.price, used)
     span.set_attributes(
         {
@@ -195,9 +195,8 @@ def _text(message: Message) -> str:
 
 
 def _why(error: BaseException) -> dict[str, str]:
-    if isinstance(error, ApplicationError):
-        return {"error": error.type or "ApplicationError", "message": error.message}
-    return {"error": type(error).__name__, "message": str(error)}
+    kind = error.type if isinstance(error, ApplicationError) else None
+    return {"error": kind or type(error).__name__, "message": getattr(error, "message", str(error))}
 
 
 def _since(began: float) -> float:

@@ -45,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from interlock.policies import budget
     from interlock.policies.degradation import Trouble
     from interlock.telemetry import names
-    from workflows import grants, ladder, model_turn, seen, tool_calls
+    from workflows import around, grants, ladder, model_turn, seen, tool_calls
     from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
@@ -76,7 +76,7 @@ class AgentRun:
             return Run.fresh(AgentTask(agent="unknown", input="unreadable"))
 
     @workflow.run
-    @seen.a_run
+    @around.a_run
     async def run(self, *args: Any) -> AgentResult:
         if self._refusal is not None:
             raise ApplicationError(f"invalid task: {self._refusal}", type="InvalidTask", non_retryable=True)
@@ -131,7 +131,7 @@ class AgentRun:
                 run, Trouble("models" if failure.kind == "models" else "limit", failure.reason)
             )
 
-    @seen.a_step
+    @around.a_step
     async def _step(self) -> AgentResult | None:
         """One turn and the calls it asks for; the result, when it was the last."""
         run = self._run
@@ -169,7 +169,7 @@ class AgentRun:
         run.resolve(spec, limits)
         run.enter("paused" if run.paused else "running")
 
-    @seen.a_plan
+    @around.a_plan
     async def _plan(self) -> None:
         run = self._run
         run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
