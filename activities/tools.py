@@ -133,7 +133,7 @@ def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
     """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
     Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
     where = traceback.format_tb(error.__traceback__)[-5:]
-    log.warning("tool.failed", tool=tool.name, call_id=call.call_id, error=_line(error), where="".join(where))
+    log.warning("tool.raised", tool=tool.name, call_id=call.call_id, error=_line(error), where="".join(where))
     said = f"{tool.name} failed: {_line(error)}"
     return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
 

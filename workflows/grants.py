@@ -24,6 +24,8 @@ from interlock.contracts import (
 from interlock.policies import budget
 from interlock.policies.budget import Kept, Refusal, Room
 from interlock.policies.prices import most
+from interlock.telemetry import names
+from workflows import seen
 from workflows.run_state import Run
 
 CLASSIFY_OUTPUT = 64
@@ -119,8 +121,8 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
         run.leases[number] = leased = leased.model_copy(update={"usd": held})
         have = leased.usd - run.usage.usd
         if have < needed:
-            return Refusal(account.name, _refused(account, reply))
-    return Room(f"account {account.name}", usd=have - kept)
+            return Refusal(account.name, _refused(account, reply), "account")
+    return Room(f"account {account.name}", usd=have - kept, limit="account")
 
 
 def _tranche(run: Run, account: Account) -> Decimal:
@@ -140,7 +142,7 @@ async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseRe
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
-        workflow.logger.warning("no lease from %s: %s", account.name, error.cause)
+        seen.warn(names.LEASE_FAILED, account=account.name, error=str(error.cause))
         return None
 
 
@@ -177,4 +179,4 @@ async def settle(run: Run) -> None:
                 **options.settle(leased.account.name),
             )
         except ActivityError as error:
-            workflow.logger.warning("settlement with %s failed: %s", leased.account.name, error.cause)
+            seen.warn(names.SETTLE_FAILED, account=leased.account.name, error=str(error.cause))

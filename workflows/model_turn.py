@@ -117,6 +117,7 @@ async def _choose(
                 return choice, granted
         else:
             unaffordable[model] = granted.reason
+            run.seen.refused(run, granted)
     if unaffordable:
         raise TurnFailed(next(iter(unaffordable.values())), "money")
     raise TurnFailed("; ".join(f"{model}: {why}" for model, why in failed.items()), "models")
@@ -163,6 +164,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     except ActivityError as error:
         attempts, unreported = _made(call, error)
         run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
+        run.seen.attempted(call.model, attempts, unreported)
         if stopped(run, error):
             sent = any(attempt.fate != "unbilled" for attempt in attempts) or unreported > 0
             run.report.cut_off_model(call.key, sent=sent)
@@ -171,6 +173,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
         raise
     run.settled(call, reply.usage)
     run.report.over(call.key)
+    run.seen.attempted(call.model, reply.attempts)
     return reply
 
 

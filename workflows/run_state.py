@@ -41,6 +41,7 @@ from interlock.contracts import (
 )
 from interlock.policies import budget
 from workflows.call_report import CallReport
+from workflows.seen import Seen
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
@@ -100,6 +101,8 @@ class Run:
     report: CallReport = field(default_factory=CallReport)
     repeats: Repeats = field(default_factory=Repeats)
     circuits: dict[str, str] = field(default_factory=dict)
+    begun: datetime | None = None
+    seen: Seen = field(default_factory=Seen)
     _indexed: dict[str, object] = field(default_factory=dict)
     _indexed_at: datetime | None = None
 
@@ -137,6 +140,7 @@ class Run:
             report=CallReport(completed=list(progress.completed_calls)),
             repeats=progress.repeats,
             circuits=dict(progress.circuits),
+            begun=progress.begun,
         )
 
     def carry(self, transcript: Transcript) -> Carried:
@@ -164,6 +168,7 @@ class Run:
             completed_calls=tuple(self.report.completed),
             repeats=self.repeats,
             circuits=self.circuits,
+            begun=self.begun,
         )
         return Carried(task=self.task, progress=progress, transcript=transcript)
 
@@ -221,11 +226,13 @@ class Run:
         """A call's fate is known, and charged."""
         if self.in_flight.pop(call.key, None) is not None:
             self.by_model[call.model] = self.by_model.get(call.model, Usage()) + usage
+            self.seen.charged(self, call.model, usage)
 
     def settle_abandoned(self) -> None:
         """Charge the calls that the run ends without waiting for: all that they were granted."""
         for call in list(self.in_flight.values()):
             self.settled(call, budget.charge(call.price, call.grant, (), unreported=call.grant.attempts))
+            self.seen.attempted(call.model, (), call.grant.attempts)
 
     def said(self, call: ModelCall, reply: ModelReply) -> None:
         """A reply has joined the conversation."""
@@ -278,6 +285,7 @@ class Run:
 
     def enter(self, state: State) -> None:
         self.state = state
+        self.seen.entered(self, state)
         self._index()
 
     def index(self) -> None:

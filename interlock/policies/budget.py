@@ -20,9 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal, TypeAlias
 
 from interlock.contracts import Attempt, Bounds, Grant, LimitName, Limits, Price, Usage
 from interlock.policies.prices import cost, most
+
+Limited: TypeAlias = Literal["usd", "tokens", "account"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,12 @@ class Spent:
 
 @dataclass(frozen=True)
 class Room:
-    """One limit on money or tokens, and what remains of it. ``name`` says which, in words."""
+    """One limit on money or tokens, and what remains of it. ``name`` says which, in words; ``limit`` in one."""
 
     name: str
     usd: Decimal | None = None
     tokens: int | None = None
+    limit: Limited = "usd"
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ NOTHING = Kept()
 
 @dataclass(frozen=True)
 class Refusal:
-    """No grant: ``name`` is the limit that is in the way, ``reason`` says so in words."""
+    """No grant: ``name`` is the limit that is in the way, ``reason`` says so in words; ``limit`` in one."""
 
     name: str
     reason: str
+    limit: Limited = "usd"
 
 
 # -- limits -----------------------------------------------------------------------------------------------
@@ -117,7 +122,8 @@ def rooms(limits: Limits, spent: Spent, kept: Kept) -> list[Room]:
         found.append(Room(f"the budget of {dollars(limits.usd)}", usd=limits.usd - spent.usd - keep))
     if limits.tokens is not None:
         keep_tokens = min(kept.tokens, limits.tokens // 5)
-        found.append(Room(f"the budget of {limits.tokens} tokens", tokens=limits.tokens - spent.tokens - keep_tokens))
+        free = limits.tokens - spent.tokens - keep_tokens
+        found.append(Room(f"the budget of {limits.tokens} tokens", tokens=free, limit="tokens"))
     return found
 
 
@@ -191,7 +197,7 @@ def grant(
     for room in rooms:
         least = _fits(price, input_tokens, least_output, room)
         if least < 1:
-            return Refusal(room.name, f"{room.name} is spent")
+            return Refusal(room.name, f"{room.name} is spent", room.limit)
         whole = _fits(price, input_tokens, output, room)
         if whole >= 1:
             attempts = min(attempts, whole)
