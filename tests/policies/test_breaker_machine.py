@@ -179,7 +179,7 @@ class OneBreaker(RuleBasedStateMachine):
         self.become(after)
 
     @precondition(lambda self: self.breaker.state != "closed")
-    @rule(results=st.lists(st.sampled_from(["success", "success", "failure", "neither", "death"]), max_size=4))
+    @rule(results=st.lists(st.sampled_from(["success", "success", "success", "failure", "neither", "death"]), max_size=6))
     def tries_in_order(self, results: list[str]) -> None:
         for result in results:
             self.ask(6.0, early=False)
@@ -304,4 +304,4 @@ class OneBreaker(RuleBasedStateMachine):
 
 
 TestOneBreaker = OneBreaker.TestCase
-TestOneBreaker.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, derandomize=True)
+TestOneBreaker.settings = settings(max_examples=400, stateful_step_count=40, deadline=None, derandomize=True)
