@@ -15,8 +15,8 @@ from temporalio.client import Client
 
 from interlock import AgentTask, Interlock
 from interlock.client import Run
-from interlock.contracts import ProbeReply
-from interlock.errors import BadRequest, NoWorker
+from interlock.errors import BadRequest, InterlockError, NoWorker
+from interlock.fleet import FleetView
 from tests.billing.server import BillingServer
 from tests.runs import processes
 
@@ -80,15 +80,15 @@ async def start(interlock: Interlock, agent: str, number: int, side_by_side: int
 
     async def one(index: int) -> Run:
         task = AgentTask(agent=agent, input=f"ask {index}", user_id=f"user-{index % 10}")
-        id = f"{agent}-{index}-{secrets.token_hex(3)}"
+        name = f"{agent}-{index}-{secrets.token_hex(3)}"
         async with limit:
             while True:
                 try:
-                    return await interlock.start(task, id=id)
+                    return await interlock.start(task, id=name)
                 except NoWorker:
                     continue
                 except BadRequest:
-                    return interlock.get(id)  # started all the same
+                    return interlock.get(name)  # started all the same
 
     return list(await asyncio.gather(*(one(index) for index in range(number))))
 
@@ -97,9 +97,16 @@ async def probes(client: Client, fleet: str) -> int:
     """How many calls ``FleetControl`` has let try a dependency that was down. Of one execution: its latest."""
     found = 0
     async for event in client.get_workflow_handle(fleet).fetch_history_events():
-        if event.HasField("workflow_execution_update_completed_event_attributes"):
-            outcome = event.workflow_execution_update_completed_event_attributes.outcome
-            if outcome.HasField("success"):
-                [reply] = await client.data_converter.decode(list(outcome.success.payloads), [ProbeReply])
-                found += getattr(reply, "granted", False)
+        outcome = event.workflow_execution_update_completed_event_attributes.outcome
+        for told in await client.data_converter.decode(list(outcome.success.payloads)):
+            found += isinstance(told, dict) and told.get("granted") is True  # `configure` answers otherwise
     return found
+
+
+async def view(interlock: Interlock) -> FleetView:
+    """What the fleet's memo says, from a server that may be busy, or down for the moment."""
+    while True:
+        try:
+            return await interlock.fleet.view()
+        except InterlockError:
+            await asyncio.sleep(0.2)

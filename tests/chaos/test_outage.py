@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -19,11 +18,10 @@ from temporalio.client import Client
 
 from interlock import Interlock
 from interlock.contracts import BreakerSettings
-from interlock.converter import data_converter
-from interlock.embedded import Server, free_port, start_server
 from interlock.testing import replay
 from tests.billing import Reply, Request
-from tests.chaos.fleets import Workers, probes, start, workers
+from tests.chaos.fleets import Workers, probes, start, view, workers
+from tests.chaos.servers import restartable
 from tests.runs.priced import GOOD, billed
 from workflows.agent_run import AgentRun
 from workflows.fleet_control import FleetControl
@@ -85,14 +83,14 @@ async def outage(interlock: Interlock, directory: Path, breaking: Breaking = not
         began = time.monotonic()
         runs = await start(interlock, "patient", RUNS)
         await server.until(lambda server: len(server.requests) >= SETTINGS.failure_threshold)
-        await is_open(interlock)
+        await until(interlock, closed=False)
         await asyncio.sleep(OUTAGE / 3)  # what had left before its worker heard of it has come back
         noticed = len(server.requests)
         await breaking(fleet)
         await asyncio.sleep(max(0.0, began + OUTAGE - time.monotonic()))
         provider.answers = True
         results = await asyncio.gather(*(asyncio.wait_for(run.result(), 240) for run in runs))
-        await is_closed(interlock)
+        await until(interlock, closed=True)
         for run in runs[:: RUNS // 10]:
             await replay(client, run.handle, AgentRun)
         await replay(client, client.get_workflow_handle(control.id), FleetControl)
@@ -125,13 +123,8 @@ def windows(seconds: float) -> int:
     return tries
 
 
-async def is_open(interlock: Interlock) -> None:
-    while (await interlock.fleet.view()).breaker(GOOD).state == "closed":
-        await asyncio.sleep(0.05)
-
-
-async def is_closed(interlock: Interlock) -> None:
-    while (await interlock.fleet.view()).breaker(GOOD).state != "closed":
+async def until(interlock: Interlock, *, closed: bool) -> None:
+    while ((await view(interlock)).breaker(GOOD).state == "closed") is not closed:
         await asyncio.sleep(0.05)
 
 
@@ -146,27 +139,9 @@ async def test_with_the_worker_of_the_switch_killed_in_the_middle(temporal: Clie
 
 
 async def test_with_the_server_killed_in_the_middle(tmp_path: Path) -> None:
-    async with restartable(tmp_path) as (client, restart):
+    async with restartable(tmp_path) as server:
 
         async def breaking(fleet: Workers) -> None:
-            await restart()
+            await server.restart()
 
-        await outage(Interlock(client, "outage", "fleet-outage"), tmp_path, breaking)
-
-
-@asynccontextmanager
-async def restartable(directory: Path) -> AsyncIterator[tuple[Client, Callable[[], Awaitable[None]]]]:
-    """A server on a file, and a way to SIGKILL it and start it again where it was."""
-    port, database = free_port(), directory / "temporal.db"
-    server: Server = await start_server(database=database, port=port, ui=False)
-
-    async def restart() -> None:
-        nonlocal server
-        await server.kill()
-        await asyncio.sleep(0.5)
-        server = await start_server(database=database, port=port, ui=False)
-
-    try:
-        yield await Client.connect(server.address, data_converter=data_converter()), restart
-    finally:
-        await server.stop()
+        await outage(Interlock(server.client, "outage", "fleet-outage"), tmp_path, breaking)
