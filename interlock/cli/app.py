@@ -30,7 +30,7 @@ SETUP = Group("Setup", sort_key=4)
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import doctor, fork, run, runs, signals, trace
+    from interlock.cli import doctor, fork, run, runs, signals, top, trace
 
     app = App(
         name="interlock",
@@ -48,6 +48,7 @@ def build() -> App:
         follow=run.follow,
         status=runs.status,
         list=runs.list_runs,
+        top=top.top,
         transcript=runs.transcript,
         trace=trace.trace,
         fork=fork.fork,
