@@ -40,6 +40,12 @@ SETTLED = 0.25
 """Seconds for which the cursor must rest on a run before it is asked: who scrolls asks nobody."""
 
 
+class Runs(DataTable[Text]):
+    """The table of runs. Its own binding of enter stands before the screen's, so it is the one that is shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "transcript")]
+
+
 class Top(App[None]):
     """All open runs. ``by``: who is at the keyboard, for the history."""
 
@@ -47,8 +53,6 @@ class Top(App[None]):
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012  # as textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [
-        # The table's own binding does it; this one is what the footer shows.
-        Binding("enter", "transcript", "transcript"),
         Binding("t", "trace", "trace"),
         Binding("p", "pause", "pause/resume"),
         Binding("k", "kill", "kill"),
@@ -80,13 +84,14 @@ class Top(App[None]):
         self._words = ""
         self._shown: dict[str, tuple[Text, ...]] = {}
         self._limits: dict[str, Decimal | None] = {}
+        self._said: tuple[str, RunStatus] | None = None
         self._problems: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         yield Static(id="totals")
         yield Input(placeholder="words in a run's id, agent, user, state or model", id="filter", compact=True)
         with Horizontal():
-            yield DataTable[Text](id="runs", cursor_type="row", zebra_stripes=True)
+            yield Runs(id="runs", cursor_type="row", zebra_stripes=True)
             with TabbedContent(id="beside"):
                 for name in ("Run", "Breakers", "Kills", "Accounts"):
                     with TabPane(name, id=f"tab-{name.lower()}"), VerticalScroll(can_focus=False):
@@ -106,6 +111,11 @@ class Top(App[None]):
     def _find(self, selector: str, kind: type[W]) -> W:
         """A widget of the main screen, whatever is open above it."""
         return self.screen_stack[0].query_one(selector, kind)
+
+    @property
+    def lines(self) -> list[tuple[Text, ...]]:
+        """The cells of the runs that are shown."""
+        return list(self._shown.values())
 
     @property
     def _table(self) -> DataTable[Text]:
@@ -167,6 +177,9 @@ class Top(App[None]):
     def _show_runs(self) -> None:
         """The table brought up to date: in place where the same runs are shown in the same order."""
         runs = rows.ordered(rows.matching(self._open.runs, self._words), self._order)
+        if self._said is not None:
+            asked, answer = self._said
+            runs = [rows.brought_up_to_date(run, answer) if run.run_id == asked else run for run in runs]
         lines = {run.run_id: rows.line(run, self._limits.get(run.run_id)) for run in runs}
         table = self._table
         if list(lines) == list(self._shown):
@@ -215,6 +228,7 @@ class Top(App[None]):
     async def _ask_selected(self) -> None:
         """Ask the run under the cursor itself, now and then, for as long as the cursor stays."""
         said: RunStatus | None = None
+        self._said = None
         while (run := self._selected) is not None:
             if said is None:
                 self._panel("run", panels.run(run, None, "", self._width()))
@@ -222,7 +236,7 @@ class Top(App[None]):
             note = ""
             try:
                 said = await self._interlock.get(run.run).status()
-                self._limits[run.run_id] = said.limits.usd
+                self._said, self._limits[run.run_id] = (run.run_id, said), said.limits.usd
             except InterlockError as error:
                 note = f"{error}. This is what the server's index knows"
             self._panel("run", panels.run(run, said, note, self._width()))
@@ -231,7 +245,7 @@ class Top(App[None]):
     # -- keys -------------------------------------------------------------------------------------------
 
     @on(DataTable.RowSelected, "#runs")
-    def action_transcript(self) -> None:
+    def _read_transcript(self) -> None:
         if (run := self._selected) is None:
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from interlock import present
 from interlock.cli import screen
 from interlock.cli.index import Found
+from interlock.contracts import RunStatus
 
 Order: TypeAlias = Literal["newest", "cost", "step", "state", "run"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -39,6 +41,12 @@ def line(run: Found, limit: Decimal | None) -> tuple[Text, ...]:
         "MODEL": Text(present.one_line(run.model.partition(":")[2] or run.model), "dim"),
     }
     return tuple(cells[name] for name in COLUMNS)
+
+
+def brought_up_to_date(run: Found, said: RunStatus) -> Found:
+    """A run with what it says of itself, which the index knows a moment later."""
+    model = said.model or run.model
+    return replace(run, state=said.state, steps=said.step, usd=float(said.usage.usd), model=model)
 
 
 def shortened(run: str) -> str:
