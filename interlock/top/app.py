@@ -40,6 +40,9 @@ SETTLED = 0.25
 """Seconds for which the cursor must rest on a run before it is asked: who scrolls asks nobody."""
 
 
+OF_THE_TABLE = frozenset({"trace", "pause", "kill", "decide", "filter", "sort", "unfilter"})
+
+
 class Runs(DataTable[Text]):
     """The table of runs. Its own binding of enter stands before the screen's, so it is the one that is shown."""
 
@@ -243,6 +246,10 @@ class Top(App[None]):
             await asyncio.sleep(EVERY)
 
     # -- keys -------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The table's keys are for who sees the table: under a transcript nobody kills by a slip of the finger."""
+        return action not in OF_THE_TABLE or len(self.screen_stack) == 1
 
     @on(DataTable.RowSelected, "#runs")
     def _read_transcript(self) -> None:

@@ -148,6 +148,8 @@ async def test_a_run_is_read_paused_resumed_and_killed_once_that_is_confirmed(se
         await pilot.press("enter")
         await until(top, pilot, lambda: isinstance(top.screen, Reading) and "Why [bold]so[/bold] slow?" in above(top))
         assert "Be [red]slow[/red]." in above(top)
+        await pilot.press("k")
+        assert isinstance(top.screen, Reading)  # the keys of the table are for the table
         await pilot.press("escape", "t")
         await until(top, pilot, lambda: isinstance(top.screen, Reading) and "agent.step.1" in above(top))
         assert "invoke_agent slow" in above(top)
