@@ -112,6 +112,8 @@ class AgentRun:
         try:
             if not run.resolved:
                 await self._resolve()
+            else:  # carried over: by continue-as-new, or from another run's conversation
+                run.enter("paused" if run.paused else "running")
             if run.tier is None:
                 run.tier = await model_turn.classify(run) if run.task.complexity == "auto" else run.task.complexity
             if run.spec.plan and run.messages == 0:

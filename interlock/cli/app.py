@@ -30,7 +30,7 @@ SETUP = Group("Setup", sort_key=4)
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import codec, doctor, run, runs, signals
+    from interlock.cli import codec, doctor, fork, run, runs, signals, top, trace
 
     app = App(
         name="interlock",
@@ -41,7 +41,18 @@ def build() -> App:
         version_flags=["--version"],
         suppress_keyboard_interrupt=False,
     )
-    _add(app, RUNS, run=run.run, follow=run.follow, status=runs.status, list=runs.list_runs, transcript=runs.transcript)
+    _add(
+        app,
+        RUNS,
+        run=run.run,
+        follow=run.follow,
+        status=runs.status,
+        list=runs.list_runs,
+        top=top.top,
+        transcript=runs.transcript,
+        trace=trace.trace,
+        fork=fork.fork,
+    )
     _add(
         app,
         CONTROL,
@@ -68,7 +79,7 @@ def _accounts() -> App:
 def _add(app: App, group: Group | None, **commands: Callable[..., int]) -> None:
     """Commands in the order in which people meet them, and not by the alphabet."""
     for place, (name, function) in enumerate(commands.items()):
-        epilogue = OF_A_RUN if name in ("run", "follow") else EXIT_CODES
+        epilogue = OF_A_RUN if name in ("run", "follow", "fork") else EXIT_CODES
         app.command(function, name=name, group=group, sort_key=place, help_epilogue=epilogue)
 
 

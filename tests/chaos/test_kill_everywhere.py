@@ -260,14 +260,18 @@ async def test_a_blind_mirror_lets_nothing_out(tmp_path: Path, serve: Serve) -> 
         try:
             await let_out(gate)
             await server.kill()
-            while not mirror.blind:
-                await asyncio.sleep(0.05)
+            await _sees(mirror, nothing=True)
             with pytest.raises(Failure, match="has not heard of") as refused:
                 await let_out(gate)
             assert refused.value.kind == "FleetUnreachable"
             await server.begin()
-            while mirror.blind:
-                await asyncio.sleep(0.05)
+            await _sees(mirror, nothing=False)
             await let_out(gate)
         finally:
             await mirror.stop()
+
+
+async def _sees(mirror: Mirror, *, nothing: bool) -> None:
+    """Wait until the mirror is blind, or no longer."""
+    while mirror.blind is not nothing:
+        await asyncio.sleep(0.05)

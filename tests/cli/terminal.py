@@ -18,6 +18,7 @@ class Terminal:
     """A command at a pseudo-terminal, and what it has written to it so far."""
 
     process: subprocess.Popen[bytes]
+    keyboard: int
     shown: str = ""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -27,6 +28,9 @@ class Terminal:
         except OSError:  # the other end is closed
             asyncio.get_running_loop().remove_reader(descriptor)
         self._changed.set()
+
+    def press(self, keys: str) -> None:
+        os.write(self.keyboard, keys.encode())
 
     async def until(self, text: str) -> None:
         async with asyncio.timeout(60):
@@ -53,7 +57,7 @@ async def terminal(environment: Mapping[str, str], *command: str) -> AsyncIterat
         start_new_session=True,
     )
     os.close(theirs)
-    shown = Terminal(process)
+    shown = Terminal(process, ours)
     asyncio.get_running_loop().add_reader(ours, shown.read, ours)
     try:
         yield shown

@@ -82,4 +82,9 @@ def _fields(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _is_count(name: str) -> bool:
-    return not name.endswith(("_sum", "_bucket")) and "_waiting" not in name and "_ledger_" not in name and "_mirror_" not in name
+    return (
+        not name.endswith(("_sum", "_bucket"))
+        and "_waiting" not in name
+        and "_ledger_" not in name
+        and "_mirror_" not in name
+    )
