@@ -30,6 +30,7 @@ from activities.alert import AlertActivity
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
 from activities.model import ModelActivity
+from activities.predicates import Predicates
 from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
 from activities.providers.scripted import Scripted
@@ -75,7 +76,7 @@ async def serving(
         registry = Registry(agents, known)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
-        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal)
+        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, Predicates(registry.tools))
         ledgers = LedgerActivities(client)
         strict = SandboxRestrictions.default.with_import_notification_policy(
             SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH

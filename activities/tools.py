@@ -17,8 +17,10 @@ from activities.faults import application_error
 from activities.heartbeat import heartbeating
 from activities.threads import in_thread
 from interlock import options, ports
-from interlock.contracts import ToolCall, ToolResult
+from interlock.beside import Beside
+from interlock.contracts import ToolCall, ToolResult, Verdict
 from interlock.errors import Failure, ToolError
+from interlock.policies import freshness, outcomes
 from interlock.tools import Tool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
@@ -38,17 +40,22 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
                 "ToolArgumentsInvalid", f"the arguments of {tool.name} do not fit: {said}. Nothing was run."
             )
             raise application_error(failure, call.retry) from None
+        _check_inputs(tool, call)
         context = _context(call)
-        if tool.context_parameter is not None:
+        asked: Tool | Beside = tool
+        if call.verify:
+            asked = _verifier(tool, call)
+            arguments = asked.arguments({**tool.defaults, **arguments}, context)
+        elif tool.context_parameter is not None:
             arguments[tool.context_parameter] = context
         limit = asyncio.timeout(_patience())
         try:
             async with heartbeating(), limit:
-                value = await _invoke(tool, arguments)
+                value = await _invoke(asked, arguments)
         except asyncio.CancelledError as error:
             context.cancelled.set()
             if not activity.is_cancelled():
-                raise application_error(_failure(tool, call, error), call.retry) from None
+                raise application_error(_interrupted(tool, call, error), call.retry) from None
             raise
         except ToolError as error:
             return _result(call, str(error), began, is_error=True)
@@ -58,7 +65,7 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
             # Not `from error`: one of megabytes could not be reported, and would hold the call until its time-out.
             raise application_error(failure, call.retry) from None
         try:
-            return _result(call, tool.render(value), began)
+            return _verdict(tool, call, value, began) if call.verify else _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
             log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
             said = f"{tool.name} was run, but what it returned cannot be shown: {_line(error)}"
@@ -67,13 +74,36 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
     return run
 
 
-async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
-    if tool.is_async:
+async def _invoke(asked: Tool | Beside, arguments: dict[str, Any]) -> Any:
+    if asked.is_async:
         try:
-            return await tool.function(**arguments)
+            return await asked.function(**arguments)
         except SystemExit as error:  # it would end the worker
             raise RuntimeError(f"SystemExit: {error}") from error
-    return await in_thread(tool.function, **arguments)
+    return await in_thread(asked.function, **arguments)
+
+
+def _check_inputs(tool: Tool, call: ToolCall) -> None:
+    """No attempt begins after what it relies on is past its window, however long the call waited for a worker, or
+    for its next attempt: the run checks again first."""
+    if call.fresh_until is not None and datetime.now(UTC) > call.fresh_until:
+        earlier = "" if activity.info().attempt == 1 else " An earlier attempt failed, and may have taken effect."
+        said = f"{tool.name} was not run: what it relies on is past its window.{earlier}"
+        raise application_error(Failure("ToolInputStale", said), call.retry)
+
+
+def _verifier(tool: Tool, call: ToolCall) -> Beside:
+    if tool.verify is None:
+        said = f"this worker's {tool.name} has no verify function"
+        raise application_error(Failure("UnknownTool", said), call.retry)
+    return tool.verify
+
+
+def _verdict(tool: Tool, call: ToolCall, value: Any, began: float) -> ToolResult:
+    """What a verify function found: True or a result, False, or None."""
+    verdict: Verdict = "unknown" if value is None else "did_not_happen" if value is False else "happened"
+    found = "" if value is None or isinstance(value, bool) else tool.render(value)
+    return _result(call, found, began).model_copy(update={"verdict": verdict})
 
 
 def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
@@ -84,14 +114,23 @@ def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
     return Failure("ToolFailed", f"{tool.name} failed: {_line(error)}", fate="unknown")
 
 
+def _interrupted(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
+    """A tool that ended as if it was cancelled, though its run did not ask for that. Where the worker is ending it
+    was the worker, and what became of a write nobody knows."""
+    if call.effect != "write" or not activity.is_worker_shutdown():
+        return _failure(tool, call, error)
+    log.warning("tool.abandoned", tool=tool.name, call_id=call.call_id)
+    said = f"the worker ended while {tool.name} ran. {outcomes.UNKNOWN}"
+    return Failure("ToolOutcomeUnknown", said, fate="unknown")
+
+
 def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
     """A write that was given up on may have taken effect all the same; the model is told so."""
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
     said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
     if call.effect != "write":
         return Failure("ToolFailed", said, fate="unknown")
-    said += ". It may or may not have taken effect, and it will not be run again by itself."
-    return Failure("ToolOutcomeUnknown", said, fate="unknown")
+    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown")
 
 
 def _line(error: BaseException) -> str:
@@ -102,7 +141,14 @@ def _line(error: BaseException) -> str:
 
 def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
     seconds = round(time.monotonic() - began, 3)
-    return ToolResult(content=_cut(content, call.max_result_bytes), is_error=is_error, seconds=seconds)
+    until = None if call.at is None or call.valid_for is None else freshness.window(call.at, call.valid_for)
+    return ToolResult(
+        content=_cut(content, call.max_result_bytes),
+        is_error=is_error,
+        seconds=seconds,
+        observed_at=None if until is None else call.at,
+        valid_until=until,
+    )
 
 
 def _cut(content: str, most: int) -> str:

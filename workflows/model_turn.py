@@ -128,6 +128,7 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
         price=run.spec.prices[choice.model],
         retry=run.spec.retry,
         carry=workflow.info().is_continue_as_new_suggested(),
+        at=workflow.now(),
     )
 
 

@@ -19,6 +19,7 @@ from interlock.contracts import (
     AgentSpec,
     AgentTask,
     Carried,
+    Decided,
     Leased,
     Limits,
     Message,
@@ -26,9 +27,11 @@ from interlock.contracts import (
     ModelReply,
     Note,
     Outcome,
+    PendingApproval,
     Progress,
     Routed,
     RunStatus,
+    Seen,
     Source,
     State,
     Tier,
@@ -36,9 +39,9 @@ from interlock.contracts import (
     Usage,
     UserMessage,
     input_hash,
-    size,
 )
 from interlock.policies import budget
+from interlock.policies.freshness import still_open
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
@@ -95,6 +98,11 @@ class Run:
     last_tokens: int = 0
     leases: list[Leased] = field(default_factory=list)
     in_flight: dict[str, ModelCall] = field(default_factory=dict)
+    seen: tuple[Seen, ...] = ()
+    open_windows: tuple[datetime, ...] = ()
+    waiting: dict[str, PendingApproval] = field(default_factory=dict)
+    working: int = 0
+    decided: tuple[Decided, ...] = ()
     _indexed: dict[str, object] = field(default_factory=dict)
     _indexed_at: datetime | None = None
 
@@ -128,6 +136,9 @@ class Run:
             last_model=progress.last_model,
             last_tokens=progress.last_tokens,
             leases=list(progress.leases),
+            seen=progress.seen,
+            open_windows=progress.open_windows,
+            decided=progress.decided,
         )
 
     def carry(self, transcript: Transcript) -> Carried:
@@ -152,6 +163,9 @@ class Run:
             last_model=self.last_model,
             last_tokens=self.last_tokens,
             leases=tuple(self.leases),
+            seen=self.seen,
+            open_windows=self.open_windows,
+            decided=self.decided,
         )
         return Carried(task=self.task, progress=progress, transcript=transcript)
 
@@ -214,7 +228,8 @@ class Run:
     def said(self, call: ModelCall, reply: ModelReply) -> None:
         """A reply has joined the conversation."""
         self.messages += len(call.delta) + 1
-        self.bytes += sum(size(message) for message in call.delta) + size(reply.message)
+        self.bytes += sum(budget.sent_bytes(self.spec.bounds, each) for each in (*call.delta, reply.message))
+        self.open_windows = still_open(self.open_windows, call.delta, call.at)
         billed = [attempt for attempt in reply.attempts if attempt.fate == "billed"]
         # What tools add is in a reply's count only where the request told of them.
         self.last_model = call.model if call.tools or not self.spec.tools else ""
@@ -255,7 +270,7 @@ class Run:
         self.enter("paused")
         await workflow.wait_condition(lambda: self.paused is None)
         self.clock.start()
-        self.enter("running")
+        self.enter("waiting_approval" if self.waiting else "running")
 
     # -- how it is seen -------------------------------------------------------------------------------
 
@@ -308,6 +323,7 @@ class Run:
             remaining={name: None if value is None else plain(value) for name, value in remaining.items()},
             usage=self.usage,
             routing=tuple(self.routing),
+            pending_approvals=tuple(self.waiting.values()),
             ignored_signals=self.ignored_signals,
         )
 

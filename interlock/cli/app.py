@@ -30,7 +30,7 @@ SETUP = Group("Setup", sort_key=4)
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import doctor, run, runs, signals
+    from interlock.cli import approvals, doctor, run, runs, signals
 
     app = App(
         name="interlock",
@@ -48,6 +48,8 @@ def build() -> App:
         steer=signals.steer,
         pause=signals.pause,
         resume=signals.resume,
+        approve=approvals.approve,
+        reject=approvals.reject,
         extend=signals.extend,
         kill=signals.kill,
     )
