@@ -54,8 +54,10 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
                 value = await _invoke(asked, arguments)
         except asyncio.CancelledError as error:
             context.cancelled.set()
+            if call.effect == "write" and _worker_ends():
+                raise application_error(_abandoned(tool, call), call.retry) from None
             if not activity.is_cancelled():
-                raise application_error(_interrupted(tool, call, error), call.retry) from None
+                raise application_error(_failure(tool, call, error), call.retry) from None
             raise
         except ToolError as error:
             return _result(call, str(error), began, is_error=True)
@@ -114,11 +116,14 @@ def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
     return Failure("ToolFailed", f"{tool.name} failed: {_line(error)}", fate="unknown")
 
 
-def _interrupted(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
-    """A tool that ended as if it was cancelled, though its run did not ask for that. Where the worker is ending it
-    was the worker, and what became of a write nobody knows."""
-    if call.effect != "write" or not activity.is_worker_shutdown():
-        return _failure(tool, call, error)
+def _worker_ends() -> bool:
+    """Whether it is the worker that stops a call, and not its run. The SDK would report a failure that says neither
+    that the tool had begun nor that nobody knows how far it came."""
+    details = activity.cancellation_details()
+    return details is not None and details.worker_shutdown
+
+
+def _abandoned(tool: Tool, call: ToolCall) -> Failure:
     log.warning("tool.abandoned", tool=tool.name, call_id=call.call_id)
     said = f"the worker ended while {tool.name} ran. {outcomes.UNKNOWN}"
     return Failure("ToolOutcomeUnknown", said, fate="unknown")

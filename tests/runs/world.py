@@ -60,13 +60,15 @@ def agent(name: str, turns: Sequence[Say] | Any, tools: Sequence[Tool], **option
 
 async def waits(run: Run, *ids: str) -> list[PendingApproval]:
     """The calls that wait for a person, when they are these."""
+    pending: list[str] = []
     for _ in range(1200):
         status = await run.status()
-        if [each.call_id for each in status.pending_approvals] == list(ids):
+        pending = [each.call_id for each in status.pending_approvals]
+        if pending == list(ids):
             return list(status.pending_approvals)
         assert status.state != "closed", f"{run.id} ended: {status.outcome} {status.reason}"
         await asyncio.sleep(0.05)
-    raise AssertionError(f"{run.id} does not wait for {ids}: {status}")
+    raise AssertionError(f"{run.id} does not wait for {ids}, but for {pending}")
 
 
 async def told(served: Served, run: Run) -> list[ToolMessage]:
