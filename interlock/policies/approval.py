@@ -115,4 +115,5 @@ def _details(run: str, pending: PendingApproval) -> str:
 
 def _quoted(text: str) -> str:
     """Text of a model or a tool, which must not become markup: an indented block is none."""
-    return f"    {' '.join(text.split())}" if text else ""
+    line = " ".join(text.split())
+    return f"    {line}" if line else ""
