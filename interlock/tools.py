@@ -133,7 +133,7 @@ class Tool:
     def _beside(self, role: str, function: object) -> Beside:
         known = {info.alias or name: info for name, info in self.arguments.model_fields.items()}
         what, context = f"tool {self.name}: its {role} function", None
-        if callable(function):
+        if role == "verify" and callable(function):  # a predicate is asked before there is a call to tell of
             hints = _hints(self.name, function)
             context = next((p for p in inspect.signature(function).parameters if _is_context(hints.get(p))), None)
         return Beside.of(what, function, known, context)
