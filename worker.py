@@ -27,14 +27,18 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from activities.agents import BadReference, Registry, load
 from activities.alert import AlertActivity
+from activities.gate import Gate
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
+from activities.mirror import Mirror, max_age
 from activities.model import ModelActivity
 from activities.predicates import Predicates
 from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
 from activities.providers.scripted import Scripted
 from activities.recall import RecallActivity
+from activities.reports import Reports
+from activities.sweep import SweepActivity
 from activities.tools import tool_activity
 from activities.transcripts import Transcripts
 from interlock import options
@@ -42,10 +46,12 @@ from interlock.agents import Agent
 from interlock.client import connect, task_queue
 from interlock.embedded import embedded_server
 from interlock.errors import InterlockError
+from interlock.fleet import fleet_id
 from interlock.registration import register_search_attributes
 from interlock.telemetry import configure_logging
 from workflows.agent_run import AgentRun
 from workflows.budget_ledger import BudgetLedger
+from workflows.fleet_control import FleetControl
 
 log = structlog.get_logger("interlock.worker")
 
@@ -61,6 +67,7 @@ async def serving(
     agents: Sequence[Agent],
     *,
     queue: str | None = None,
+    fleet: str | None = None,
     providers: Providers | None = None,
     transcript_bytes: int = 64 * 1024 * 1024,
     max_cached_workflows: int = 1000,
@@ -68,19 +75,19 @@ async def serving(
 ) -> AsyncIterator[Worker]:
     """A worker that serves ``agents`` while the block runs. Raises ``BadReference`` for agents it cannot serve.
 
+    fleet                 the id of the ``FleetControl`` whose kills and breakers it obeys
     transcript_bytes      the transcripts kept in memory; 0: rebuild from history at every call
     max_cached_workflows  open runs kept in memory; 0: replay from history at every task"""
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
-        registry = Registry(agents, known)
+        gate = await _fleet(stack, client, fleet or fleet_id())
+        registry = Registry(agents, known, gate)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
-        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, Predicates(registry.tools))
+        predicates = Predicates(registry.tools)
+        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate, predicates)
         ledgers = LedgerActivities(client)
-        strict = SandboxRestrictions.default.with_import_notification_policy(
-            SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH
-        )
         worker = Worker(
             client,
             task_queue=queue or task_queue(),
@@ -93,9 +100,9 @@ async def serving(
                 ledgers.audit,
                 RecallActivity(client).recall,
                 AlertActivity().alert,
-                *(tool_activity(tool) for tool in registry.tools),
+                *(tool_activity(tool, gate) for tool in registry.tools),
             ],
-            workflow_runner=SandboxedWorkflowRunner(restrictions=strict),
+            workflow_runner=_sandbox(),
             max_cached_workflows=max_cached_workflows,
             max_concurrent_activities=200,
             graceful_shutdown_timeout=grace,
@@ -107,6 +114,41 @@ async def serving(
         await stack.enter_async_context(worker)
         await start_ledgers(client, registry.agents, queue or task_queue())
         yield worker
+
+
+async def _fleet(stack: AsyncExitStack, client: Client, fleet: str) -> Gate:
+    """The fleet's switchboard, served by every worker and mirrored by each; and the gate in front of every call.
+    Nothing is served before the mirror has a state."""
+    await stack.enter_async_context(
+        Worker(
+            client,
+            task_queue=fleet,
+            workflows=[FleetControl],
+            activities=[SweepActivity(client).sweep, AlertActivity().alert],
+            workflow_runner=_sandbox(),
+            max_cached_workflows=4,
+            max_concurrent_workflow_task_polls=2,
+            max_concurrent_activity_task_polls=1,
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+            max_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
+            default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
+        )
+    )
+    mirror = Mirror(client, fleet, max_age())
+    reports = Reports(client, fleet, worker=client.identity)
+    gate = Gate(mirror, reports)
+    await mirror.start()
+    stack.push_async_callback(mirror.stop)
+    reports.start()
+    stack.push_async_callback(reports.stop)
+    return gate
+
+
+def _sandbox() -> SandboxedWorkflowRunner:
+    strict = SandboxRestrictions.default.with_import_notification_policy(
+        SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH
+    )
+    return SandboxedWorkflowRunner(restrictions=strict)
 
 
 async def main(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.faults import application_error
+from activities.gate import Gate
 from activities.prices import price_of
 from activities.providers import Providers
 from interlock import ports
@@ -62,7 +63,8 @@ def _load(reference: str) -> list[Agent]:
 class Registry(ports.Agents):
     """The agents one worker serves. Making it checks them; raises ``BadReference``."""
 
-    def __init__(self, agents: Iterable[Agent], providers: Providers) -> None:
+    def __init__(self, agents: Iterable[Agent], providers: Providers, gate: Gate | None = None) -> None:
+        self._gate = gate
         self.agents: Mapping[str, Agent] = _by_name(agents)
         self._providers = providers
         self.tools = _tools(self.agents.values())
@@ -76,6 +78,11 @@ class Registry(ports.Agents):
     @activity.defn(name="resolve_agent")
     async def resolve_agent(self, ask: ResolveAgent) -> AgentSpec:
         agent = self.agents.get(ask.agent)
+        try:
+            if self._gate is not None:  # a new run of who is killed ends before its first call
+                self._gate.check(activity.info().workflow_id or "", ask.user_id)
+        except Failure as killed:
+            raise application_error(killed, Retry(), killed.told) from None
         if agent is None:
             known = ", ".join(sorted(self.agents)) or "none"
             failure = Failure(
@@ -92,7 +99,8 @@ class Registry(ports.Agents):
                 f'million tokens: prices={{"{unpriced[0]}": Price(input="3.00", output="15.00")}}, or "0" if free',
             )
             raise application_error(failure, Retry())
-        return agent.spec({model: price for model, price in prices.items() if price is not None})
+        spec = agent.spec({model: price for model, price in prices.items() if price is not None})
+        return spec if self._gate is None else spec.model_copy(update={"fleet": self._gate.fleet})
 
 
 def _by_name(agents: Iterable[Agent]) -> dict[str, Agent]:

@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.faults import application_error
+from activities.gate import Gate
 from activities.heartbeat import heartbeating
 from activities.journal import Journal
 from activities.predicates import Predicates
@@ -27,9 +28,10 @@ log = structlog.get_logger("interlock.model")
 
 class ModelActivity(ports.Models):
     def __init__(
-        self, providers: Providers, transcripts: Transcripts, journal: Journal, predicates: Predicates
+        self, providers: Providers, transcripts: Transcripts, journal: Journal, gate: Gate, predicates: Predicates
     ) -> None:
         self._providers = providers
+        self._gate = gate
         self._transcripts = transcripts
         self._journal = journal
         self._predicates = predicates
@@ -52,7 +54,7 @@ class ModelActivity(ports.Models):
             raise application_error(Failure("CallStopped", "stopped in flight"), call.retry, attempts) from None
         except Failure as failure:
             activity.heartbeat(attempts)  # what the next attempt knows of this one
-            raise application_error(failure, call.retry, attempts) from failure
+            raise application_error(failure, call.retry, attempts, failure.told) from failure
         except Exception as error:
             log.exception("model.failed", model=call.model, key=call.key)
             unexpected = Failure("ModelUnavailable", f"{call.model}: {type(error).__name__}: {error}", fate="unknown")
@@ -66,23 +68,16 @@ class ModelActivity(ports.Models):
             raise Failure("BudgetExceeded", f"the {call.grant.attempts} attempts that were granted are used up")
         info = activity.info()
         patience = options.patience(info.start_to_close_timeout or options.HEARTBEAT_TIMEOUT)
-        attempt = Attempt(number=info.attempt, fate="unknown")
-        attempts.append(attempt)
         began = time.monotonic()
-        try:
-            # An attempt that dies with its worker before it could heartbeat is missed by the next, which counts
-            # it as unknown; so none has to be on record before it is sent.
-            async with heartbeating(lambda: (attempts,)), asyncio.timeout(patience):
-                answer = await self._providers.of(call.model).ask(_request(call, transcript, patience))
-        except TimeoutError:
-            attempts[-1] = attempt.model_copy(update={"error": "ModelTimeout"})
-            seconds = time.monotonic() - began
-            said = f"{call.model} did not answer within {seconds:.1f} s"
-            raise Failure("ModelTimeout", said, fate="unknown") from None
-        except Failure as failure:
-            attempts[-1] = attempt.model_copy(update={"fate": failure.fate, "error": failure.kind})
-            raise
-        attempts[-1] = _billed(attempt, answer)
+        run = info.workflow_id or ""
+        # An attempt that dies with its worker before it could heartbeat is missed by the next, which counts
+        # it as unknown; so none has to be on record before it is sent.
+        async with (
+            heartbeating(lambda: (attempts,)),
+            self._gate.admit(call.model, run=run, user=call.user_id, seconds=patience),
+        ):
+            left = max(0.1, patience - (time.monotonic() - began))
+            answer = await self._ask(_request(call, transcript, left), attempts, info.attempt)
         reply = ModelReply(
             reply_id=uuid.uuid4().hex[:16],
             message=answer.message,
@@ -96,6 +91,24 @@ class ModelActivity(ports.Models):
         )
         await self._journal.put(call.key, reply)
         return reply
+
+    async def _ask(self, request: Request, attempts: list[Attempt], number: int) -> Answer:
+        """Ask once; the attempt is on record with its fate, however it ends."""
+        attempt = Attempt(number=number, fate="unknown")
+        attempts.append(attempt)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(request.timeout):
+                answer = await self._providers.of(request.model).ask(request)
+        except TimeoutError:
+            attempts[-1] = attempt.model_copy(update={"error": "ModelTimeout"})
+            said = f"{request.model} did not answer within {time.monotonic() - began:.1f} s"
+            raise Failure("ModelTimeout", said, fate="unknown") from None
+        except Failure as failure:
+            attempts[-1] = attempt.model_copy(update={"fate": failure.fate, "error": failure.kind})
+            raise
+        attempts[-1] = _billed(attempt, answer)
+        return answer
 
 
 def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> ModelReply:

@@ -15,6 +15,7 @@ from activities.threads import in_thread
 from interlock import options
 from interlock.beside import Beside
 from interlock.contracts import AgentSpec, CallPart, ModelReply
+from interlock.secrets import redacted
 from interlock.tools import Tool
 
 log = structlog.get_logger("interlock.approvals")
@@ -51,4 +52,6 @@ async def _ask(tool: Tool, predicate: Beside, call: CallPart) -> str:
     except Exception as error:  # noqa: BLE001  # whatever it is, a person decides
         log.warning("approval.predicate_failed", tool=tool.name, call_id=call.call_id, error=type(error).__name__)
         return f"{tool.name} could not say whether it needs approval: {type(error).__name__}"
-    return said[:500] if isinstance(said, str) else f"{tool.name} asks for approval of this call" if said else ""
+    return (
+        redacted(said)[:500] if isinstance(said, str) else f"{tool.name} asks for approval of this call" if said else ""
+    )

@@ -14,20 +14,24 @@ import structlog
 from temporalio import activity
 
 from activities.faults import application_error
+from activities.gate import Gate
 from activities.heartbeat import heartbeating
+from activities.outages import tells_of_outage
+from activities.results import fitting
 from activities.threads import in_thread
 from interlock import options, ports
 from interlock.beside import Beside
 from interlock.contracts import ToolCall, ToolResult, Verdict
 from interlock.errors import Failure, ToolError
 from interlock.policies import freshness, outcomes
+from interlock.secrets import redacted
 from interlock.tools import Tool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
 
 
-def tool_activity(tool: Tool) -> Callable[..., Any]:
-    """The activity that runs ``tool``."""
+def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
+    """The activity that runs ``tool``, each attempt past the ``gate``."""
 
     @activity.defn(name=f"{ports.TOOL_PREFIX}{tool.name}")
     async def run(call: ToolCall) -> ToolResult:
@@ -48,40 +52,87 @@ def tool_activity(tool: Tool) -> Callable[..., Any]:
             arguments = asked.arguments({**tool.defaults, **arguments}, context)
         elif tool.context_parameter is not None:
             arguments[tool.context_parameter] = context
-        limit = asyncio.timeout(_patience())
+        run_id, left = activity.info().workflow_id or "", _patience()
+        let_in = False
         try:
-            async with heartbeating(), limit:
-                value = await _invoke(asked, arguments)
-        except asyncio.CancelledError as error:
-            context.cancelled.set()
-            if call.effect == "write" and _worker_ends():
-                raise application_error(_abandoned(tool, call), call.retry) from None
-            if not activity.is_cancelled():
-                raise application_error(_failure(tool, call, error), call.retry) from None
-            raise
+            async with (
+                heartbeating(),
+                gate.admit(tool.dependency, run=run_id, user=call.user_id, seconds=left) as admission,
+            ):
+                let_in = True
+                left = max(0.01, left - (time.monotonic() - began))
+                value = await _attempt(
+                    tool,
+                    call,
+                    arguments,
+                    context,
+                    asked=asked,
+                    seconds=left,
+                    killed=lambda: admission.killed is not None,
+                )
         except ToolError as error:
-            return _result(call, str(error), began, is_error=True)
-        except Exception as error:  # noqa: BLE001  # raised again, as one of ours
-            context.cancelled.set()
-            failure = _timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)
-            # Not `from error`: one of megabytes could not be reported, and would hold the call until its time-out.
-            raise application_error(failure, call.retry) from None
+            return await _result(call, str(error), began, is_error=True)
+        except asyncio.CancelledError:
+            if activity.is_worker_shutdown():
+                if let_in and call.effect == "write" and _worker_ends():
+                    raise application_error(_abandoned(tool, call), call.retry, {"began": "True"}) from None
+                raise
+            # A failure and not a cancellation, of which the SDK drops the details: whether it had begun.
+            stopped = Failure("CallStopped", f"{tool.name} was stopped in flight", fate="unknown")
+            raise application_error(stopped, call.retry, {"began": str(let_in)}) from None
+        except Failure as failure:
+            # Not `from failure`: one of megabytes could not be reported, and would hold the call until its time-out.
+            raise application_error(failure, call.retry, {**failure.told, "began": str(let_in)}) from None
         try:
-            return _verdict(tool, call, value, began) if call.verify else _result(call, tool.render(value), began)
+            if call.verify:
+                return await _verdict(tool, call, value, began)
+            return await _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
             log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
             said = f"{tool.name} was run, but what it returned cannot be shown: {_line(error)}"
-            return _result(call, said, began, is_error=True)
+            return await _result(call, said, began, is_error=True)
 
     return run
+
+
+async def _attempt(
+    tool: Tool,
+    call: ToolCall,
+    arguments: dict[str, Any],
+    context: ToolContext,
+    *,
+    asked: Tool | Beside,
+    seconds: float,
+    killed: Callable[[], bool],
+) -> Any:
+    """Run the tool once. Raises ``ToolError``, ``Failure``, or the cancellation of this call."""
+    began = time.monotonic()
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await _invoke(asked, arguments)
+    except asyncio.CancelledError as error:
+        context.cancelled.set()
+        if activity.is_cancelled() or killed():
+            raise
+        raise _failure(tool, call, error) from None  # its own: nobody has cancelled the call
+    except (ToolError, Failure):
+        raise
+    except Exception as error:  # noqa: BLE001  # raised again, as one of ours
+        context.cancelled.set()
+        raise (_timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)) from None
 
 
 async def _invoke(asked: Tool | Beside, arguments: dict[str, Any]) -> Any:
     if asked.is_async:
         try:
             return await asked.function(**arguments)
-        except SystemExit as error:  # it would end the worker
-            raise RuntimeError(f"SystemExit: {error}") from error
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
+            # the call open until its time-out.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
     return await in_thread(asked.function, **arguments)
 
 
@@ -101,11 +152,12 @@ def _verifier(tool: Tool, call: ToolCall) -> Beside:
     return tool.verify
 
 
-def _verdict(tool: Tool, call: ToolCall, value: Any, began: float) -> ToolResult:
+async def _verdict(tool: Tool, call: ToolCall, value: Any, began: float) -> ToolResult:
     """What a verify function found: True or a result, False, or None."""
     verdict: Verdict = "unknown" if value is None else "did_not_happen" if value is False else "happened"
     found = "" if value is None or isinstance(value, bool) else tool.render(value)
-    return _result(call, found, began).model_copy(update={"verdict": verdict})
+    result = await _result(call, found, began)
+    return result.model_copy(update={"verdict": verdict})
 
 
 def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
@@ -113,7 +165,8 @@ def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
     Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
     where = traceback.format_tb(error.__traceback__)[-5:]
     log.warning("tool.failed", tool=tool.name, call_id=call.call_id, error=_line(error), where="".join(where))
-    return Failure("ToolFailed", f"{tool.name} failed: {_line(error)}", fate="unknown")
+    said = f"{tool.name} failed: {_line(error)}"
+    return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
 
 
 def _worker_ends() -> bool:
@@ -134,34 +187,26 @@ def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
     said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
     if call.effect != "write":
-        return Failure("ToolFailed", said, fate="unknown")
-    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown")
+        return Failure("ToolFailed", said, fate="unknown", outage=True)
+    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown", outage=True)
 
 
 def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = redacted(str(error)).strip().splitlines()
     said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
     return f"{type(error).__name__}: {said}"
 
 
-def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
+async def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
     seconds = round(time.monotonic() - began, 3)
     until = None if call.at is None or call.valid_for is None else freshness.window(call.at, call.valid_for)
     return ToolResult(
-        content=_cut(content, call.max_result_bytes),
+        content=await fitting(redacted(content), call.max_result_bytes),
         is_error=is_error,
         seconds=seconds,
         observed_at=None if until is None else call.at,
         valid_until=until,
     )
-
-
-def _cut(content: str, most: int) -> str:
-    data = content.encode(errors="replace")
-    if len(data) <= most:
-        return data.decode()
-    kept = data[:most].decode(errors="ignore")
-    return f"{kept}\n[cut: {len(data)} bytes in all, the first {most} are above; ask for less at a time]"
 
 
 def _context(call: ToolCall) -> ToolContext:

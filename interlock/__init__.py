@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from interlock.client import Interlock
     from interlock.contracts import Account, AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
     from interlock.errors import ToolError
+    from interlock.secrets import Secret
     from interlock.tools import Tool, ToolContext, tool
 
 _WHERE = {
@@ -32,6 +33,7 @@ _WHERE = {
     "RunStatus": "contracts",
     "Usage": "contracts",
     "ToolError": "errors",
+    "Secret": "secrets",
 }
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Price",
     "Retry",
     "RunStatus",
+    "Secret",
     "Tool",
     "ToolContext",
     "ToolError",

@@ -41,6 +41,7 @@ class Agent:
     cache_scope          whose earlier answers may: the same ``user``'s, or any user's of the ``agent``
     on_unknown           where nobody can tell whether a write took effect: ``ask`` a person, or ``tell`` the model
     approval_timeout     seconds for which a call waits for a person; then it is rejected
+    repeat_limit         the same call with the same result so many times in a row ends the run, after one warning
 
     Raises ``ValueError`` or ``TypeError`` naming the field, when it is made."""
 
@@ -61,6 +62,7 @@ class Agent:
     cache_scope: Literal["user", "agent"] = "user"
     on_unknown: OnUnknown = "tell"
     approval_timeout: float = 86_400.0
+    repeat_limit: int = 5
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -76,6 +78,8 @@ class Agent:
             raise ValueError(f"agent {self.name}: two tools named {', '.join(sorted(twice))}")
         if self.max_parallel_tools < 1 or self.max_output_tokens < 1:
             raise ValueError(f"agent {self.name}: max_parallel_tools and max_output_tokens must be at least 1")
+        if self.repeat_limit < 2:
+            raise ValueError(f"agent {self.name}: repeat_limit {self.repeat_limit} must be at least 2")
         if unknown := [rung for rung in self.ladder if rung not in get_args(Rung)]:
             raise ValueError(f"agent {self.name}: ladder has {unknown[0]!r}; rungs are {', '.join(get_args(Rung))}")
         if self.on_budget not in ("degrade", "pause"):
@@ -121,5 +125,6 @@ class Agent:
             cache_scope=self.cache_scope,
             on_unknown=self.on_unknown,
             approval_timeout=self.approval_timeout,
+            repeat_limit=self.repeat_limit,
             schema_bytes=sum(len(tool.model_dump_json().encode()) for tool in tools),
         )

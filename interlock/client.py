@@ -28,14 +28,17 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from interlock import results
 from interlock import search_attributes as sa
 from interlock.client_accounts import SharedAccount, open_accounts
+from interlock.client_fleet import Fleet
 from interlock.connection import DEFAULT_TASK_QUEUE, PATIENCE, connect, no_worker, refused, task_queue, valid
 from interlock.contracts import (
     AgentResult,
     AgentTask,
     Decision,
     Extension,
+    KillOrder,
     Limits,
     Note,
     RunStatus,
@@ -45,7 +48,9 @@ from interlock.contracts import (
     parse,
 )
 from interlock.errors import BadRequest, InterlockError, RunFailed, RunNotFound
+from interlock.fleet import fleet_id
 from interlock.history import transcript_of
+from interlock.killing import Rung, ended_as, tell_fleet, walk
 
 T = TypeVar("T")
 
@@ -61,6 +66,7 @@ class Run:
     """A run, by its id. Methods raise ``RunNotFound``, ``NoWorker`` or ``BadRequest`` in one line."""
 
     handle: WorkflowHandle[Any, AgentResult]
+    fleet: Fleet | None = None
 
     @property
     def id(self) -> str:
@@ -81,8 +87,25 @@ class Run:
         """What the run itself says. Needs a worker, also for a closed run."""
         return await self._ask(self.handle.query("status", result_type=RunStatus, rpc_timeout=PATIENCE))
 
-    async def kill(self, reason: str = "", by: str = "client") -> None:
-        await self._signal("kill", valid(Note, reason=reason, by=by))
+    async def kill(self, reason: str = "", by: str = "client") -> Rung:
+        """End the run, and wait until it has ended: a second or less by signal; one that does not hear it is cancelled
+        after two seconds and terminated after three more. Returns the rung that it took.
+
+        Raises ``RunNotFound``, or ``BadRequest`` when the run has ended already, saying how."""
+        note = valid(Note, reason=reason, by=by)
+        try:
+            described = await self.handle.describe(rpc_timeout=PATIENCE)
+            if (how := ended_as(described)) is not None:
+                raise BadRequest(f"run {self.id} has already ended: {how}")
+            return await walk(self.handle, note, self._drop)
+        except RPCError as error:
+            raise _explain(error, self.id) from error
+
+    async def _drop(self, note: Note) -> None:
+        """Tell the fleet, so that no call of a run that does not hear leaves a worker."""
+        if self.fleet is not None:
+            order = KillOrder(scope="run", subject=self.id, reason=note.reason, by=note.by)
+            await tell_fleet(self.fleet.client, self.fleet.id, order)
 
     async def pause(self, reason: str = "", by: str = "client") -> None:
         await self._signal("pause", valid(Note, reason=reason, by=by))
@@ -131,11 +154,13 @@ class Run:
 
 
 class Interlock:
-    """Starts and finds runs. ``queue``: where their workers listen. A connection needs no closing."""
+    """Starts and finds runs. ``queue``: where their workers listen; ``fleet``: their switch and breakers. A connection
+    needs no closing."""
 
-    def __init__(self, client: Client, queue: str | None = None) -> None:
+    def __init__(self, client: Client, queue: str | None = None, fleet: str | None = None) -> None:
         self.client = client
         self.queue = queue or task_queue()
+        self.fleet = Fleet(client, fleet or fleet_id())
 
     @classmethod
     async def connect(cls, queue: str | None = None) -> Self:
@@ -173,7 +198,7 @@ class Interlock:
             search_attributes=attributes,
             rpc_timeout=PATIENCE,
         )
-        return Run(handle)
+        return Run(handle, self.fleet)
 
     async def run(self, task: AgentTask | dict[str, Any], *, id: str | None = None) -> AgentResult:
         """Start a run and wait for its end."""
@@ -181,7 +206,7 @@ class Interlock:
 
     def get(self, id: str) -> Run:
         """A run by its id. Whether there is one shows when it is asked something."""
-        return Run(self.client.get_workflow_handle(id, result_type=AgentResult))
+        return Run(self.client.get_workflow_handle(id, result_type=AgentResult), self.fleet)
 
     async def list(self, query: str = "", limit: int | None = None) -> AsyncIterator[WorkflowExecution]:
         """Runs, newest first. ``query``: a Temporal list filter over the search attributes, added with AND."""
@@ -210,6 +235,11 @@ class Interlock:
             raise _explain(error, id) from error
         except ValueError as error:
             raise BadRequest(f"run {id}: {error}") from error
+
+    async def result_in_store(self, id: str, digest: str) -> str:
+        """A result of a tool that was too long for the history of run ``id``, whole, from ``INTERLOCK_STORE``.
+        ``digest``: as the note at the end of the result says, ``results/<digest>``."""
+        return await results.read(self.client.data_converter, self.client.namespace, id, digest)
 
     async def follow(self, id: str) -> AsyncIterator[HistoryEvent]:
         """A run's events as they happen, across continue-as-new, to its end. A long poll on the history: it needs

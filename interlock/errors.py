@@ -16,6 +16,7 @@ Every kind is a Temporal error type, and appears under that name in the Web UI. 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
@@ -29,6 +30,7 @@ Kind: TypeAlias = Literal[
     "UnpricedModel",
     "RunKilled",
     "CircuitOpen",
+    "FleetUnreachable",
     "BudgetExceeded",
     "AccountBusy",
     "CallStopped",
@@ -59,6 +61,7 @@ TABLE: MappingProxyType[Kind, Action] = MappingProxyType(
         "ModelReplyInvalid": "retry",  # an answer that is no answer in the provider's own format
         "ModelRejected": "route_around",  # 400, 401, 403, 404, quota or billing: the same request fails again
         "CircuitOpen": "route_around",  # known to be down: asking would only hurt it
+        "FleetUnreachable": "retry",  # nobody can know what is killed: nothing was sent
         "AccountBusy": "retry",  # others hold the account's money and may bring it back
         "BudgetExceeded": "give_up",  # what was not granted cannot be spent
         "CallStopped": "give_up",  # the run was cancelled or killed while the call was in flight
@@ -83,6 +86,10 @@ def action_for(error_type: str | None) -> Action:
     """What to do about an activity's error type. An unknown one, from a tool's or a library's own exception,
     is tried again as often as its policy allows: a bound that every policy here has."""
     return TABLE[error_type] if is_kind(error_type) else "retry"
+
+
+OUTAGES: frozenset[Kind] = frozenset({"ModelUnavailable", "ModelOverloaded", "ModelTimeout"})
+"""What a circuit breaker counts. A 429 is backed off from instead, and a 4xx says nothing about others."""
 
 
 def is_kind(error_type: object) -> TypeIs[Kind]:
@@ -115,13 +122,26 @@ class Failure(Exception):
     kind         a row of ``TABLE``
     retry_after  seconds its provider asked to wait, if it did
     fate         whether the attempt was billed
+    outage       whether it tells that what was called is down; by default as ``OUTAGES`` says
+    told         what the run is told of it besides, by name
     """
 
-    def __init__(self, kind: Kind, message: str, *, retry_after: float | None = None, fate: Fate = "unbilled") -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        fate: Fate = "unbilled",
+        outage: bool | None = None,
+        told: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.kind: Kind = kind
         self.retry_after = retry_after
         self.fate: Fate = fate
+        self.outage = kind in OUTAGES if outage is None else outage
+        self.told = dict(told or {})
 
 
 class ToolError(Exception):

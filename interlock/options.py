@@ -133,3 +133,14 @@ def alert(text: str) -> workflow.ActivityConfig:
         retry_policy=retry_policy(Retry(initial=1.0, maximum=30.0), attempts=5),
         summary=text[:120],
     )
+
+
+def sweep(summary: str) -> workflow.ActivityConfig:
+    """Tried again for as long as it takes: one that is lost begins anew, and finds what is left."""
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(hours=1),
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=retry_policy(Retry(initial=0.5, maximum=10.0), attempts=1000),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+        summary=summary,
+    )

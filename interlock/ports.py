@@ -23,6 +23,8 @@ from interlock.contracts import (
     ResolveAgent,
     SettleCall,
     SettleReply,
+    Sweep,
+    SweepCall,
 )
 
 TOOL_PREFIX = "tool."
@@ -65,6 +67,13 @@ class Recall(ABC):
     @abstractmethod
     async def recall(self, call: RecallCall) -> Recalled:
         """The last good answer to the same input, from that run's history."""
+
+
+class Sweeps(ABC):
+    @activity.defn(name="sweep")
+    @abstractmethod
+    async def sweep(self, call: SweepCall) -> Sweep:
+        """End every open run that a kill covers, in order."""
 
 
 class Alerts(ABC):

@@ -144,6 +144,11 @@ class Tool:
     def __repr__(self) -> str:
         return f"<tool {self.name} ({self.effect})>"
 
+    @property
+    def dependency(self) -> str:
+        """What its circuit breaker goes by."""
+        return f"tool:{self.name}"
+
     def spec(self) -> ToolSpec:
         return ToolSpec(
             name=self.name,

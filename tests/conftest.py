@@ -70,9 +70,11 @@ def serve(temporal: Client) -> Serve:
 
     @asynccontextmanager
     async def start(*agents: Agent, client: Client | None = None, **options: Any) -> AsyncIterator[Served]:
+        # A fleet of its own for each test: what is killed or broken in one is none of another's business.
         queue = f"test-{uuid.uuid4().hex[:8]}"
-        async with serving(client or temporal, agents, queue=queue, **options):
-            yield Served(Interlock(client or temporal, queue))
+        fleet = options.pop("fleet", f"fleet-{queue}")
+        async with serving(client or temporal, agents, queue=queue, fleet=fleet, **options):
+            yield Served(Interlock(client or temporal, queue, fleet))
 
     return start
 

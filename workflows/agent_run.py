@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError
 
 # Passed through, so that a run does not execute these modules again: they hold no state of their own, and
 # tests/test_architecture.py keeps clocks, chance and I/O out of them. This module itself is never passed
@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from interlock.policies import approval, budget
     from interlock.policies.degradation import Trouble
-    from workflows import asking, grants, ladder, model_turn, tool_calls
+    from workflows import asking, grants, killed, ladder, model_turn, tool_calls
     from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
@@ -84,14 +84,12 @@ class AgentRun:
         try:
             await workflow.wait_condition(lambda: work.done() or run.killed is not None)
         except asyncio.CancelledError:
-            await self._stop(work)
-            await self._close(lambda: run.result("cancelled", "", "notice", "cancelled"))
-            raise
+            if run.killed is None:
+                await self._stop(work)
+                await self._close(lambda: run.result("cancelled", "", "notice", "cancelled"))
+                raise
         if run.killed is not None:
-            await self._stop(work)
-            why = f"{run.killed.reason or 'killed'} (by {run.killed.by})"
-            result = await self._close(lambda: run.result("killed", "", "notice", why))
-            raise ApplicationError(f"killed: {result.reason}", result, type="RunKilled", non_retryable=True)
+            raise await self._killed(work, run.killed)
         await workflow.wait_condition(workflow.all_handlers_finished)
         try:
             done = work.result()
@@ -155,7 +153,9 @@ class AgentRun:
         try:
             spec = await workflow.execute_activity_method(ports.Agents.resolve_agent, ask, **options.resolve_agent())
         except ActivityError as error:
-            if isinstance(error.cause, ApplicationError) and not is_cancelled_exception(error):
+            if killed.stopped(run, error):
+                raise asyncio.CancelledError from error
+            if isinstance(error.cause, ApplicationError):
                 # Under its own name: a run that cannot begin fails as UnknownAgent, not as an activity's error.
                 raise ApplicationError(error.cause.message, type=error.cause.type, non_retryable=True) from error
             raise
@@ -172,6 +172,27 @@ class AgentRun:
         reply = await model_turn.take(run, "plan", tools=False)
         tool_calls.refuse(run, reply, "Not run: this was the time to plan.")
         run.delta.append(UserMessage(text=model_turn.CARRY_OUT_PROMPT))
+
+    async def _killed(self, work: asyncio.Task[Any], note: Note) -> ApplicationError:
+        """End the run, whatever it waits for; a cancellation that comes as well, up the ladder, changes nothing."""
+        run = self._run
+        why = f"{note.reason or 'killed'} (by {note.by})"
+
+        async def end() -> AgentResult:
+            telling = asyncio.create_task(killed.tell_fleet(run))
+            await self._stop(work)
+            await telling
+            return await self._close(lambda: run.result("killed", "", "notice", why))
+
+        ending = asyncio.create_task(end())
+        while True:
+            try:
+                result = await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                if ending.done():
+                    raise  # this worker gives the run up: another goes on with it
+                continue
+            return ApplicationError(f"killed: {result.reason}", result, type="RunKilled", non_retryable=True)
 
     async def _stop(self, work: asyncio.Task[Any]) -> None:
         """Cancel what is in flight and wait a little for it to say how it ended."""

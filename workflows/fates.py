@@ -56,6 +56,9 @@ async def settle(run: Run, unknown: Unknown, slots: asyncio.Semaphore, verify: V
             )
             found = outcomes.answered(spec.name, decided)
         if found is not None:
+            _, took_no_effect = found
+            (run.report.over if took_no_effect else run.report.returned)(call.call_id)
             return found
         asked = (*asked, step)
+    run.report.lost(call.call_id)
     return outcomes.told(unknown.known), True

@@ -12,7 +12,6 @@ from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     TimeoutType,
-    is_cancelled_exception,
 )
 from temporalio.exceptions import TimeoutError as TimedOut
 
@@ -31,6 +30,8 @@ from interlock.policies import budget
 from interlock.policies.routing import Choice, candidates, route, tier_of
 from interlock.transcript import unusable
 from workflows import grants
+from workflows.circuits import Circuits
+from workflows.killed import stopped
 from workflows.run_state import Run
 
 PLAN_PROMPT = "First write a short plan: the steps you will take, in order. Do not call tools yet."
@@ -52,20 +53,28 @@ class TurnFailed(Exception):
 async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> ModelReply:
     """One turn: the next usable reply, which has joined the conversation. Raises ``TurnFailed``."""
     failed: dict[str, str] = {}
+    circuits = Circuits()
     spoiled = 0
     while True:
         await run.unpaused()
         run.delta += run.steering
         run.steering = []
-        choice, grant = await _choose(run, purpose, failed, tools=tools)
+        try:
+            choice, grant = await _choose(run, purpose, failed, circuits, tools=tools)
+        except TurnFailed:
+            if await circuits.wait(run, _seconds_left(run, purpose), failed):
+                continue
+            raise
         call = _call(run, choice, grant, purpose, tools=tools)
         try:
             reply = await _execute(run, call)
         except ActivityError as error:
             failed[choice.model] = _explain(error)
+            circuits.met(run, choice.model, error)
             if _timed_out(error) and _out_of_time(run, purpose, margin=1.0):
                 raise TurnFailed(_time_is_spent(run), "time") from error
             continue
+        run.circuits.pop(choice.model, None)
         run.transcript = reply.transcript
         problem = unusable(reply)
         if problem is None:
@@ -93,14 +102,16 @@ async def classify(run: Run) -> Tier:
     return tier_of(reply.message.text)
 
 
-async def _choose(run: Run, purpose: Purpose, failed: dict[str, str], *, tools: bool) -> tuple[Choice, Grant]:
+async def _choose(
+    run: Run, purpose: Purpose, failed: dict[str, str], circuits: Circuits, *, tools: bool
+) -> tuple[Choice, Grant]:
     """The best model that works and that the budget affords, with its grant."""
     tier = run.tier or "medium"
     unaffordable: dict[str, str] = {}
-    for model in candidates(run.spec.models, tier, failed):
+    for model in candidates(run.spec.models, tier, failed, circuits.open):
         granted = await grants.grant(run, model, purpose, tools=tools)
         if isinstance(granted, Grant):
-            choice = route(run.spec.models, tier, failed, unaffordable)
+            choice = route(run.spec.models, tier, failed, unaffordable, circuits.open)
             if choice is not None:
                 return choice, granted
         else:
@@ -129,6 +140,8 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
         retry=run.spec.retry,
         carry=workflow.info().is_continue_as_new_suggested(),
         at=workflow.now(),
+        user_id=run.task.user_id,
+        agent=run.task.agent,
     )
 
 
@@ -138,6 +151,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
         raise TurnFailed(_time_is_spent(run), "time")
     left = _seconds_left(run, call.purpose)
     run.sent(call)
+    run.report.sent(call.key, "model", "write")
     try:
         reply = await workflow.execute_activity_method(
             ports.Models.model,
@@ -149,10 +163,14 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     except ActivityError as error:
         attempts, unreported = _made(call, error)
         run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
-        if is_cancelled_exception(error) or _kind(error) == "CallStopped":
+        if stopped(run, error):
+            sent = any(attempt.fate != "unbilled" for attempt in attempts) or unreported > 0
+            run.report.cut_off_model(call.key, sent=sent)
             raise asyncio.CancelledError from error
+        run.report.over(call.key)
         raise
     run.settled(call, reply.usage)
+    run.report.over(call.key)
     return reply
 
 

@@ -29,6 +29,7 @@ from interlock.contracts import (
     Outcome,
     PendingApproval,
     Progress,
+    Repeats,
     Routed,
     RunStatus,
     Seen,
@@ -42,6 +43,7 @@ from interlock.contracts import (
 )
 from interlock.policies import budget
 from interlock.policies.freshness import still_open
+from workflows.call_report import CallReport
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
@@ -103,6 +105,9 @@ class Run:
     waiting: dict[str, PendingApproval] = field(default_factory=dict)
     working: int = 0
     decided: tuple[Decided, ...] = ()
+    report: CallReport = field(default_factory=CallReport)
+    repeats: Repeats = field(default_factory=Repeats)
+    circuits: dict[str, str] = field(default_factory=dict)
     _indexed: dict[str, object] = field(default_factory=dict)
     _indexed_at: datetime | None = None
 
@@ -139,6 +144,9 @@ class Run:
             seen=progress.seen,
             open_windows=progress.open_windows,
             decided=progress.decided,
+            report=CallReport(completed=list(progress.completed_calls)),
+            repeats=progress.repeats,
+            circuits=dict(progress.circuits),
         )
 
     def carry(self, transcript: Transcript) -> Carried:
@@ -166,6 +174,9 @@ class Run:
             seen=self.seen,
             open_windows=self.open_windows,
             decided=self.decided,
+            completed_calls=tuple(self.report.completed),
+            repeats=self.repeats,
+            circuits=self.circuits,
         )
         return Carried(task=self.task, progress=progress, transcript=transcript)
 
@@ -215,6 +226,10 @@ class Run:
     def sent(self, call: ModelCall) -> None:
         self.in_flight[call.key] = call
 
+    @property
+    def calls_in_flight(self) -> bool:
+        return bool(self.in_flight or self.report.under_way)
+
     def settled(self, call: ModelCall, usage: Usage) -> None:
         """A call's fate is known, and charged."""
         if self.in_flight.pop(call.key, None) is not None:
@@ -260,6 +275,7 @@ class Run:
             usage=self.usage,
             by_model=self.by_model,
             by_tool=self.by_tool,
+            kill_report=self.report.after_a_kill() if outcome == "killed" else None,
         )
 
     async def unpaused(self) -> None:
@@ -324,6 +340,7 @@ class Run:
             usage=self.usage,
             routing=tuple(self.routing),
             pending_approvals=tuple(self.waiting.values()),
+            breakers=tuple(f"{name}: {said}" for name, said in self.circuits.items()),
             ignored_signals=self.ignored_signals,
         )
 

@@ -8,15 +8,26 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
-from interlock.contracts import CallPart, ModelReply, Note, Seen, ToolCall, ToolMessage, ToolResult, ToolSpec
+from interlock.contracts import (
+    CallPart,
+    ModelReply,
+    Note,
+    Seen,
+    ToolCall,
+    ToolMessage,
+    ToolResult,
+    ToolSpec,
+    UserMessage,
+)
 from interlock.policies import budget, outcomes
-from interlock.policies.anomaly import too_many_calls
+from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
 from workflows import asking, fates, relying
 from workflows.fates import Unknown
+from workflows.killed import stopped
 from workflows.run_state import Run
 
 DESCRIBED = 400
@@ -31,7 +42,33 @@ async def perform(run: Run, reply: ModelReply) -> None:
         run.killed = run.killed or Note(reason=why, by="interlock")
         return
     slots, basis = asyncio.Semaphore(run.spec.max_parallel_tools), run.seen
-    run.delta += await asyncio.gather(*(_result(run, call, reply, slots, basis) for call in calls))
+    # All are waited for, whatever becomes of one: a kill has to know how each of them ended.
+    ended = await asyncio.gather(*(_result(run, call, reply, slots, basis) for call in calls), return_exceptions=True)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+    told = [each for each in ended if isinstance(each, ToolMessage)]
+    run.delta += told
+    _watch(run, calls, told)
+
+
+def _watch(run: Run, calls: Sequence[CallPart], told: Sequence[ToolMessage]) -> None:
+    """A run that makes the same call with the same result again and again is warned, and then killed."""
+    limit, warned_now = run.spec.repeat_limit, False
+    for call, message in zip(calls, told, strict=True):
+        name = fingerprint(call.tool, call.arguments, message.content)
+        # Side by side with the one that it is warned of, nobody could have heeded the warning.
+        run.repeats, verdict = repeated(run.repeats, limit, name, hold=warned_now)
+        match verdict:
+            case "warn":
+                warned_now = True
+                run.delta.append(UserMessage(text=REPEATED_PROMPT.format(tool=call.tool, times=run.repeats.times)))
+            case "kill":
+                why = f"{call.tool} was called {run.repeats.times} times in a row with the same arguments and result"
+                run.killed = run.killed or Note(reason=why, by="interlock")
+                return
+            case "go on":
+                pass
 
 
 def refuse(run: Run, reply: ModelReply, why: str) -> None:
@@ -79,19 +116,20 @@ async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen])
         rounds += 1
         run.tool_calls += 1
         run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
+        run.report.sent(call.call_id, call.tool, spec.effect)
         try:
             result = await _execute(run, spec, call, left, fresh_until=go.until)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
+            _cut_off(run, call.call_id, error)
             if isinstance(error.cause, ApplicationError) and error.cause.type == "ToolInputStale":
+                run.report.over(call.call_id)
                 continue
             known = _explain(spec, error)
-            return (
-                Unknown(spec, call, describe(call, DESCRIBED), known)
-                if fates.is_unknown(spec, error)
-                else _told(call, known, is_error=True)
-            )
+            if fates.is_unknown(spec, error):
+                return Unknown(spec, call, describe(call, DESCRIBED), known)
+            run.report.over(call.call_id)
+            return _told(call, known, is_error=True)
+        run.report.returned(call.call_id)
         relying.remember(run, spec, call.arguments, result)
         return _told(call, result.content, is_error=result.is_error, result=result)
     return _refused(run, call, f"ToolInputStale: {spec.name} was not made: what it relies on was past its window.")
@@ -105,12 +143,24 @@ async def _attempt(run: Run, spec: ToolSpec, call: CallPart, *, verify: bool = F
     """A call that the model did not ask for. One that fails gives a result that says so."""
     if (left := _seconds_left(run)) is not None and left <= run.spec.bounds.least_seconds:
         return ToolResult(content="the time budget is spent", is_error=True)
+    name = f"{call.call_id}-verify" if verify else call.call_id
+    run.report.sent(name, call.tool, spec.effect)
     try:
-        return await _execute(run, spec, call, left, verify=verify)
+        result = await _execute(run, spec, call, left, verify=verify)
     except ActivityError as error:
-        if is_cancelled_exception(error):
-            raise
+        _cut_off(run, name, error)
+        run.report.over(name)
         return ToolResult(content=_explain(spec, error), is_error=True)
+    # That somebody looked is no effect of the tool, which a kill would have to tell of.
+    (run.report.over if verify else run.report.returned)(name)
+    return result
+
+
+def _cut_off(run: Run, call_id: str, error: ActivityError) -> None:
+    """Go no further where a kill or a cancellation ended the call."""
+    if stopped(run, error):
+        run.report.cut_off(call_id, error)
+        raise asyncio.CancelledError from error
 
 
 async def _execute(

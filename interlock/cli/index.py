@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -97,7 +96,7 @@ def where(user: str | None, state: str | None, query: str) -> str:
     """A Temporal list filter. What a run was before it continued as new is not another run."""
     parts = ["ExecutionStatus != 'ContinuedAsNew'"]
     if user is not None:
-        parts += _of_user(user)
+        parts += sa.of_user(user)
     if state == "closed":
         parts.append("ExecutionStatus != 'Running'")  # also those that ended before they could say so
     elif state is not None:
@@ -105,16 +104,6 @@ def where(user: str | None, state: str | None, query: str) -> str:
     if query:
         parts.append(f"({query})")
     return " AND ".join(parts)
-
-
-def _of_user(user: str) -> list[str]:
-    """A filter for one user's runs. The server finds no value with a double quote, a backslash or a line break in
-    it, however it is written: there, the part before it has to do, and ``matching`` takes out the rest."""
-    plain = re.split(r'["\\\n\r]', user, maxsplit=1)[0]
-    quoted = "'" + plain.replace("'", "''") + "'"
-    if plain == user:
-        return [f"{sa.AGENT_USER.name} = {quoted}"]
-    return [f"{sa.AGENT_USER.name} STARTS_WITH {quoted}"] if plain else []
 
 
 async def matching(executions: AsyncIterator[WorkflowExecution], user: str | None, most: int) -> list[Found]:

@@ -134,7 +134,8 @@ class Bounds(Wire):
     request_margin  what it adds to a request
     tools_margin    what it adds to one with tools: its own instructions on how to call them
     window_margin   bytes that are added to a result with a window when it is shown
-    least_seconds   below it no call is begun"""
+    least_seconds   below it no call is begun
+    breaker_wait    seconds a run without a time budget waits for a circuit breaker, in all of one turn"""
 
     least_output: int = 64
     good_output: int = 256
@@ -144,6 +145,7 @@ class Bounds(Wire):
     tools_margin: int = 1024
     window_margin: int = 200
     least_seconds: float = 0.1
+    breaker_wait: float = 900.0
 
 
 class AgentSpec(Wire):
@@ -170,6 +172,8 @@ class AgentSpec(Wire):
     on_unknown: OnUnknown = "tell"
     approval_timeout: float = 86_400.0
     keeping: Keeping = Keeping()
+    repeat_limit: int = 5
+    fleet: str = ""
 
     def tool(self, name: str) -> ToolSpec | None:
         return next((tool for tool in self.tools if tool.name == name), None)

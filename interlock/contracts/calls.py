@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 from interlock.contracts.agent import Account, AgentSpec, Price, Retry
 from interlock.contracts.base import Effect, Finish, Purpose, Tier, Verdict, Window, Wire
 from interlock.contracts.conversation import AssistantMessage, Message, Transcript
+from interlock.contracts.fleet import KilledCall
 from interlock.contracts.ledger import LeaseRequest, Settlement
 from interlock.contracts.task import AgentTask, Decided, Limits, Note, Routed, Usage
 
@@ -57,6 +58,8 @@ class ModelCall(Wire):
     retry: Retry = Retry()
     carry: bool = False
     at: AwareDatetime | None = None
+    user_id: str = ""
+    agent: str = ""
 
 
 class ModelReply(Wire):
@@ -169,7 +172,7 @@ class Recalled(Wire):
 class Alert(Wire):
     """Input of ``alert``: something a person should look at. ``key``: alerts with one key are one alert."""
 
-    kind: Literal["cost_outlier", "anomaly_kill", "account_limit"]
+    kind: Literal["cost_outlier", "anomaly_kill", "account_limit", "breaker_opened"]
     key: str
     text: str
     fields: dict[str, str] = Field(default_factory=dict)
@@ -181,6 +184,14 @@ class Leased(Wire):
     account: Account
     usd: Decimal = Decimal(0)
     requests: int = 0
+
+
+class Repeats(Wire):
+    """How often in a row the same call had the same result. ``warned``: the model was told."""
+
+    call: str = ""
+    times: int = 0
+    warned: bool = False
 
 
 class Progress(Wire):
@@ -210,6 +221,9 @@ class Progress(Wire):
     seen: tuple[Seen, ...] = ()
     open_windows: tuple[AwareDatetime, ...] = ()
     decided: tuple[Decided, ...] = ()
+    completed_calls: tuple[KilledCall, ...] = ()
+    repeats: Repeats = Repeats()
+    circuits: dict[str, str] = Field(default_factory=dict)
 
 
 class Carried(Wire):

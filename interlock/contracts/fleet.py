@@ -12,6 +12,7 @@ Scope: TypeAlias = Literal["run", "user", "all"]
 Circuit: TypeAlias = Literal["closed", "open", "half_open"]
 Dependency = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Worker = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Few = Annotated[Count, Field(le=1_000_000)]
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -21,6 +22,7 @@ class BreakerSettings(Asked):
     failure_threshold   consecutive failures that open it
     failure_rate        or this share of the calls of the last ``window_seconds``,
     least_calls         once they are so many
+    window_slices       the window is counted, and forgotten, in so many parts
     recovery_seconds    after which one call may try again
     recovery_factor     each failed try multiplies the time until the next,
     recovery_max        up to so many seconds
@@ -34,6 +36,7 @@ class BreakerSettings(Asked):
     recovery_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
     recovery_max: Seconds = 600.0
     successes_to_close: AtLeastOne = 1
+    window_slices: Annotated[int, Field(ge=1, le=100, strict=True)] = 12
 
 
 class Tally(Wire):
@@ -87,8 +90,8 @@ class Outcomes(Asked):
     cannot tell."""
 
     dependency: Dependency
-    failures: Count = 0
-    successes: Count = 0
+    failures: Few = 0
+    successes: Few = 0
     error: Annotated[str, StringConstraints(max_length=500)] | None = None
     generation: int | None = None
     probe: bool = False
@@ -99,8 +102,8 @@ class Stopped(Asked):
 
     scope: Scope
     subject: str
-    stopped: Count = 0
-    refused: Count = 0
+    stopped: Few = 0
+    refused: Few = 0
 
 
 class Report(Asked):
@@ -177,13 +180,27 @@ class Kill(Wire):
 class FleetSettings(Wire):
     """How ``FleetControl`` judges. Part of its state, so that another release does not judge its history otherwise.
 
-    kept_seconds  how long a kill of a single run is kept: its calls are long over by then
-    kept_runs     and how many of them at most
-    probe_margin  seconds a probe's lease is longer than the call may take"""
+    kept_seconds   how long a kill of a single run is kept: its calls are long over by then
+    kept_runs      and how many of them at most: together with
+    kept_users     users, and
+    kept_breakers  dependencies, they have to fit into a memo
+    probe_margin   seconds a probe's lease is longer than the call may take
+    kept_settings  dependencies with settings of their own, at most
+    kept_alerts    alerts that wait to be raised; in a storm the first ones say what is going on
+    probe_seconds  the longest lease of a probe
+    settle_every   seconds after which old failures are looked for, while there are any
+    events         history length at which it continues as new even in the middle of a sweep"""
 
     kept_seconds: float = 900.0
-    kept_runs: int = 1000
+    kept_runs: int = 300
+    kept_users: int = 2000
+    kept_breakers: int = 500
+    kept_settings: int = 200
+    kept_alerts: int = 100
+    probe_seconds: float = 3600.0
     probe_margin: float = 5.0
+    settle_every: float = 15.0
+    events: int = 20_000
 
 
 class FleetState(Wire):

@@ -80,10 +80,11 @@ class AgentResult(Wire):
 
 
 class Note(Asked):
-    """Payload of ``kill``, ``pause`` and ``resume``."""
+    """Payload of ``kill``, ``pause`` and ``resume``. ``fleet_knows``: of a kill, that ``FleetControl`` ordered it."""
 
     reason: Annotated[str, StringConstraints(max_length=2000)] = ""
     by: Who = "unknown"
+    fleet_knows: bool = False
 
 
 class Steer(Asked):

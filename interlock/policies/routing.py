@@ -6,6 +6,7 @@
 
 * A model that has failed in this turn is not asked again in it; the fallbacks come before cheaper tiers, because
   they were named for that.
+* When a breaker is open, models of other providers come first: what is down is more often a provider than a model.
 * A model that no grant affords is passed over for the next cheaper one, before a fallback is: it is money that is
   short, not the provider.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from interlock.contracts import Models, Tier
 
@@ -26,29 +28,61 @@ CHEAPER: Mapping[Tier, tuple[Tier, ...]] = {
 }
 
 
+SPREAD = 1.0
+"""Seconds over which runs that wait for a breaker return, at least."""
+
+LEAST = 0.2
+"""Seconds that a run waits, at least: one that could be tried at once is being tried."""
+
+
 @dataclass(frozen=True)
 class Choice:
     model: str
     reason: str
 
 
-def candidates(models: Models, tier: Tier, failed: Iterable[str] = ()) -> list[str]:
-    """The models that may take a turn, in order of preference."""
+def candidates(models: Models, tier: Tier, failed: Iterable[str] = (), down: Iterable[str] = ()) -> list[str]:
+    """The models that may take a turn, in order of preference. ``down``: those of ``failed`` whose breaker is open."""
     tiers = [getattr(models, each) for each in CHEAPER[tier]]
-    order = [tiers[0], *models.fallback, *tiers[1:]] if list(failed) else [*tiers, *models.fallback]
-    return [model for model in dict.fromkeys(order) if model not in set(failed)]
+    gone, out = set(failed), {_provider(model) for model in down}
+    order = [tiers[0], *models.fallback, *tiers[1:]] if gone else [*tiers, *models.fallback]
+    left = [model for model in dict.fromkeys(order) if model not in gone]
+    return sorted(left, key=lambda model: _provider(model) in out)  # stable: the order is kept but for that
+
+
+def _provider(model: str) -> str:
+    return model.partition(":")[0]
+
+
+def until_retry(circuits: Mapping[str, datetime], now: datetime, draw: float, left: float | None) -> timedelta | None:
+    """How long to wait for the first of the open ``circuits``, each with when it may be tried; ``None``: too long.
+
+    draw  a number in [0, 1), chance's part: many runs that wait for one breaker do not return together
+    left  seconds that may be waited; ``None``: without end"""
+    if not circuits:
+        return None
+    first = max(0.0, (min(circuits.values()) - now).total_seconds())
+    wait = first + draw * max(SPREAD, first / 4)
+    if left is None or wait < left:
+        return timedelta(seconds=max(wait, LEAST))
+    return timedelta(seconds=max(first, LEAST)) if first + LEAST < left else None
 
 
 def route(
-    models: Models, tier: Tier, failed: Iterable[str] = (), unaffordable: Mapping[str, str] | None = None
+    models: Models,
+    tier: Tier,
+    failed: Iterable[str] = (),
+    unaffordable: Mapping[str, str] | None = None,
+    down: Iterable[str] = (),
 ) -> Choice | None:
     """The model for a turn, or ``None``: there is none left.
 
     failed        models that failed in this turn
-    unaffordable  models that no grant affords -> which limit is in the way"""
+    unaffordable  models that no grant affords -> which limit is in the way
+    down          those of ``failed`` whose circuit breaker is open"""
     passed_over = unaffordable or {}
     failed = list(failed)
-    for model in candidates(models, tier, failed):
+    for model in candidates(models, tier, failed, down):
         if model in passed_over:
             continue
         wanted = getattr(models, tier)

@@ -319,7 +319,7 @@ async def test_a_call_that_waited_for_its_next_attempt_is_checked_again(serve: S
         if len(attempts) == 1:
             world.price = 11
             await asyncio.sleep(1.3)
-            raise ConnectionError("try again")
+            raise RuntimeError("try again")
         return "ordered"
 
     _, _, messages = await trade(serve, world, [call("quote", symbol="A"), call("order", symbol="A")], [quote, order])

@@ -1,0 +1,159 @@
+"""The worker's mirror of ``FleetControl``: what it knows of kills and breakers, tens of milliseconds old.
+
+It waits on that workflow's history by long poll, across continue-as-new, with no worker asked; an event tells that
+something has changed, the memo what. A mirror that has lost its source for longer than ``INTERLOCK_MIRROR_MAX_AGE``
+knows nothing any more: the gate then refuses, because a switch that nobody hears must be taken for off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
+
+from interlock.contracts import FleetState
+from interlock.fleet import FleetView
+
+log = structlog.get_logger("interlock.mirror")
+
+MAX_AGE = 30.0
+"""Seconds without a word from the server after which a mirror is blind. An idle server answers a long poll every 20."""
+
+POLL = timedelta(seconds=25)
+
+
+def max_age() -> float:
+    """``INTERLOCK_MIRROR_MAX_AGE``, in seconds. Raises ``ValueError`` for one that is no positive number."""
+    given = os.environ.get("INTERLOCK_MIRROR_MAX_AGE") or str(MAX_AGE)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"INTERLOCK_MIRROR_MAX_AGE is {given!r}; it must be a number of seconds above 0")
+    return seconds
+
+
+class Mirror:
+    """``view`` is what the fleet's workflow last said. ``changed``: called with each new view, on the worker's loop."""
+
+    def __init__(self, client: Client, fleet: str, max_age: float = MAX_AGE) -> None:
+        self.fleet = fleet
+        self.view = FleetView()
+        self._client = client
+        self._max_age = max_age
+        self._heard = time.monotonic()
+        self._listeners: list[Callable[[FleetView], None]] = []
+        self._execution = ""
+        self._read_up_to = 0
+        self._tail: asyncio.Task[None] | None = None
+
+    def changed(self, listener: Callable[[FleetView], None]) -> None:
+        self._listeners.append(listener)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the server last answered for the fleet's workflow."""
+        return time.monotonic() - self._heard
+
+    @property
+    def blind(self) -> bool:
+        return self.age > self._max_age
+
+    async def start(self) -> None:
+        """Start the workflow where there is none, and read it: a worker must not serve before it knows the switch."""
+        await self._ensure()
+        await self._read()
+        self._tail = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._tail is not None:
+            self._tail.cancel()
+            await asyncio.wait([self._tail])
+
+    async def _ensure(self) -> None:
+        """One that was ended from outside begins again with the kills and settings that are known of it."""
+        state = FleetState(kills=dict(self.view.kills), defaults=self.view.defaults, settings=dict(self.view.settings))
+        await self._client.start_workflow(
+            "FleetControl",
+            state,
+            id=self.fleet,
+            task_queue=self.fleet,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary="kill switches and circuit breakers of the fleet",
+        )
+
+    async def _read(self) -> None:
+        described = await self._client.get_workflow_handle(self.fleet).describe(rpc_timeout=timedelta(seconds=5))
+        view = FleetView.of(await described.memo())
+        # What is in its history up to here is in this memo; what comes later is news.
+        self._read_up_to = described.raw_description.workflow_execution_info.history_length
+        self._execution = described.run_id
+        self._heard = time.monotonic()
+        if view != self.view:
+            self.view = view
+            for listener in self._listeners:
+                listener(view)
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            log.warning("fleet.ended", fleet=self.fleet, status=described.status and described.status.name)
+            await self._ensure()
+            await self._read()
+
+    async def _follow(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._follow_execution()
+                failures = 0
+            except (RPCError, ValueError, OSError) as error:
+                failures += 1
+                wait = min(5.0, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)
+                log.warning("mirror.lost", fleet=self.fleet, error=str(error)[:200], age=round(self.age, 1))
+                await asyncio.sleep(wait)
+            except Exception:
+                # Whatever it is, a mirror that stopped for it would be blind for ever.
+                failures += 1
+                log.exception("mirror.failed", fleet=self.fleet)
+                await asyncio.sleep(1.0)
+
+    async def _follow_execution(self) -> None:
+        """Wait for news of one execution, to its end; then read the next."""
+        await self._read()
+        request = GetWorkflowExecutionHistoryRequest(
+            namespace=self._client.namespace,
+            execution=WorkflowExecution(workflow_id=self.fleet, run_id=self._execution),
+            wait_new_event=True,
+        )
+        following = self._execution
+        while following == self._execution:
+            answer = await self._client.workflow_service.get_workflow_execution_history(
+                request, retry=False, timeout=POLL
+            )
+            self._heard = time.monotonic()
+            news = [event for event in answer.history.events if event.event_id > self._read_up_to]
+            if any(event.event_type in _TELLING for event in news):
+                await self._read()
+            if not answer.next_page_token:
+                return
+            request.next_page_token = answer.next_page_token
+
+
+_TELLING = {
+    EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+}

@@ -1,0 +1,163 @@
+"""What a worker tells ``FleetControl``: outcomes of calls and what its gate did about kills, in batches.
+
+At most ``A_SECOND`` batches a second, the first at once; a report that cannot be delivered is kept and joined with
+what comes. A healthy worker has nothing to tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.service import RPCError
+
+from interlock.contracts import AcquireProbe, Kill, Outcomes, ProbeReply, Report, Scope, Stopped
+from interlock.errors import Failure
+
+log = structlog.get_logger("interlock.reports")
+
+A_SECOND = 4
+AT_ONCE = 500
+"""Outcomes in one report: what is behind it waits for the next."""
+
+
+class Admitted(Protocol):
+    """What is known of a call that was out."""
+
+    dependency: str
+    generation: int
+    probe: bool
+
+
+@dataclass
+class _Tally:
+    failures: int = 0
+    successes: int = 0
+    error: str | None = None
+
+
+@dataclass
+class _Done:
+    stopped: int = 0
+    refused: int = 0
+
+
+@dataclass
+class Reports:
+    """One for each worker process. ``worker`` names it in the fleet's history."""
+
+    client: Client
+    fleet: str
+    worker: str
+    probe_seconds: float = 60.0
+    _tallies: defaultdict[tuple[str, int, bool], _Tally] = field(default_factory=lambda: defaultdict(_Tally))
+    _kills: defaultdict[tuple[Scope, str], _Done] = field(default_factory=lambda: defaultdict(_Done))
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _sending: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._sending = asyncio.create_task(self._send_for_ever())
+
+    async def stop(self) -> None:
+        """Deliver what there is, once, and end."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+        if self._tallies or self._kills:
+            try:
+                await self._send()
+            except RPCError as error:
+                log.warning("report.lost", fleet=self.fleet, error=error.message)
+
+    # -- what happens ----------------------------------------------------------------------------------------------
+
+    def outcome(self, call: Admitted, *, failed: bool | None, error: str) -> None:
+        tally = self._tallies[call.dependency, call.generation, call.probe]
+        tally.failures += failed is True
+        tally.successes += failed is False
+        tally.error = error[:500] or tally.error
+        self._news.set()
+
+    def stopped(self, killed: Kill) -> None:
+        self._kills[killed.scope, killed.subject].stopped += 1
+        self._news.set()
+
+    def refused(self, killed: Kill) -> None:
+        self._kills[killed.scope, killed.subject].refused += 1
+        self._news.set()
+
+    async def acquire_probe(self, dependency: str, seconds: float | None = None) -> ProbeReply:
+        """Raises ``Failure`` when the fleet does not answer: nothing is tried then."""
+        asked = AcquireProbe(dependency=dependency, worker=self.worker, seconds=seconds or self.probe_seconds)
+        handle = self.client.get_workflow_handle(self.fleet)
+        try:
+            reply: ProbeReply = await handle.execute_update(
+                "acquire_probe", asked, result_type=ProbeReply, rpc_timeout=timedelta(seconds=10)
+            )
+        except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            raise Failure(
+                "FleetUnreachable", f"{self.fleet} does not say whether {dependency} may be tried: {error}"
+            ) from error
+        return reply
+
+    # -- telling it --------------------------------------------------------------------------------------------------
+
+    async def _send_for_ever(self) -> None:
+        while True:
+            await self._news.wait()
+            try:
+                await self._send()
+            except RPCError as error:
+                log.warning("report.delayed", fleet=self.fleet, error=error.message)
+                self._news.set()
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(1 / A_SECOND)
+
+    async def _send(self) -> None:
+        self._news.clear()
+        keys, kills = list(self._tallies)[:AT_ONCE], list(self._kills)[:AT_ONCE]
+        tallies = {key: self._tallies.pop(key) for key in keys}
+        done = {key: self._kills.pop(key) for key in kills}
+        try:
+            await self.client.get_workflow_handle(self.fleet).signal(
+                "report", _report(self.worker, tallies, done), rpc_timeout=timedelta(seconds=5)
+            )
+        except BaseException:
+            self._take_back(tallies, done)
+            raise
+        if self._tallies or self._kills:
+            self._news.set()
+
+    def _take_back(self, tallies: dict[tuple[str, int, bool], _Tally], done: dict[tuple[Scope, str], _Done]) -> None:
+        for key, tally in tallies.items():
+            now = self._tallies[key]
+            now.failures += tally.failures
+            now.successes += tally.successes
+            now.error = now.error or tally.error
+        for subject, each in done.items():
+            self._kills[subject].stopped += each.stopped
+            self._kills[subject].refused += each.refused
+
+
+def _report(worker: str, tallies: dict[tuple[str, int, bool], _Tally], done: dict[tuple[Scope, str], _Done]) -> Report:
+    outcomes = tuple(
+        Outcomes(
+            dependency=dependency,
+            failures=tally.failures,
+            successes=tally.successes,
+            error=tally.error,
+            generation=generation,
+            probe=probe,
+        )
+        for (dependency, generation, probe), tally in tallies.items()
+    )
+    kills = tuple(
+        Stopped(scope=scope, subject=subject, stopped=each.stopped, refused=each.refused)
+        for (scope, subject), each in done.items()
+    )
+    return Report(worker=worker, outcomes=outcomes, kills=kills)

@@ -1,0 +1,137 @@
+"""``sweep``: ends every open run that a kill covers, in order, and however many there are.
+
+The gates have closed by now: no call leaves any worker. What is left is to end the runs: each is signalled, at most
+so many a second; those that are still open when no run has ended for a while are cancelled, and then terminated. A
+run that merely waits for its turn at a busy worker is not taken for one that cannot hear.
+
+It holds no state that matters: one that is lost begins anew, and finds what is left. The index it reads is a little
+behind, so it is done when it has found nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.heartbeat import heartbeating
+from interlock import ports
+from interlock.contracts import Kill, Note, Sweep, SweepCall
+from interlock.killing import CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, step
+from interlock.policies.fleet import words
+from interlock.search_attributes import AGENT_USER, of_user
+
+log = structlog.get_logger("interlock.sweep")
+
+SIDE_BY_SIDE = 20
+PATIENCE: dict[Rung, float] = {"signal": SIGNAL_PATIENCE, "cancel": CANCEL_PATIENCE, "terminate": CANCEL_PATIENCE}
+
+
+class SweepActivity(ports.Sweeps):
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @activity.defn(name="sweep")
+    async def sweep(self, call: SweepCall) -> Sweep:
+        sweeping = _Sweeping(self._client, call)
+        async with heartbeating(lambda: (sweeping.progress(),)):
+            return await sweeping.run()
+
+
+@dataclass
+class _Sweeping:
+    client: Client
+    call: SweepCall
+    began: float = field(default_factory=time.monotonic)
+    rungs: dict[str, Rung] = field(default_factory=dict)
+    left: int = 0
+    ended: int = 0
+    moved: float = field(default_factory=time.monotonic)
+    done: bool = False
+
+    def progress(self) -> Sweep:
+        taken = list(self.rungs.values())
+        return Sweep(
+            signalled=len(taken),
+            cancelled=sum(rung != "signal" for rung in taken),
+            terminated=taken.count("terminate"),
+            ended=self.ended,
+            left=self.left,
+            seconds=round(time.monotonic() - self.began, 3),
+            done=self.done,
+        )
+
+    async def run(self) -> Sweep:
+        empty = 0
+        while empty < 2:
+            found = [run async for run in self._open_runs()]
+            self._note(found)
+            empty = empty + 1 if not found else 0
+            await self._take_all(found)
+            await asyncio.sleep(0.2 if found else 0.5)
+        self.done = True
+        swept, killed = self.progress(), self.call.kill
+        log.info("sweep.done", scope=killed.scope, subject=killed.subject, **swept.model_dump())
+        return swept
+
+    def _note(self, found: list[str]) -> None:
+        """Runs that are no longer found have ended; while any do, nobody is given up on."""
+        ended = len(self.rungs.keys() - set(found))
+        if ended != self.ended:
+            self.ended, self.moved = ended, time.monotonic()
+        self.left = len(found)
+
+    async def _take_all(self, found: list[str]) -> None:
+        pace = 1 / self.call.runs_a_second
+        limit = asyncio.Semaphore(SIDE_BY_SIDE)
+
+        async def take(run: str, rung: Rung) -> None:
+            async with limit:
+                await self._take(run, rung)
+
+        async with asyncio.TaskGroup() as group:
+            for run in found:
+                if (rung := self._next(run)) is not None:
+                    group.create_task(take(run, rung))
+                    await asyncio.sleep(pace)
+
+    def _next(self, run: str) -> Rung | None:
+        taken = self.rungs.get(run)
+        if taken is None:
+            return "signal"
+        if time.monotonic() - self.moved < PATIENCE[taken]:
+            return None
+        return RUNGS[min(RUNGS.index(taken) + 1, len(RUNGS) - 1)]
+
+    async def _take(self, run: str, rung: Rung) -> None:
+        note = Note(reason=words(self.call.kill), by=self.call.kill.by, fleet_knows=True)
+        try:
+            accepted = await step(self.client.get_workflow_handle(run), rung, note)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:  # it has ended, and the index does not know yet
+                self.rungs[run] = self.rungs.get(run, rung)
+                return
+            raise
+        self.rungs[run] = rung
+        self.moved = time.monotonic()
+        if not accepted:
+            log.warning("sweep.refused", run_id=run, rung=rung)
+
+    async def _open_runs(self) -> AsyncIterator[str]:
+        killed: Kill = self.call.kill
+        # Runs that were started since are refused at the gate before their first call; there may be no end of them.
+        until = (killed.at + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        where = ["WorkflowType = 'AgentRun'", "ExecutionStatus = 'Running'", f"StartTime <= '{until}'"]
+        if killed.scope == "user":
+            where += of_user(killed.subject)
+        async for execution in self.client.list_workflows(" AND ".join(where)):
+            user = execution.typed_search_attributes.get(AGENT_USER)
+            if killed.scope == "all" or user == killed.subject:
+                yield execution.id

@@ -1,0 +1,114 @@
+"""Client code's way to the fleet's switch and breakers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.service import RPCError
+
+from interlock.connection import PATIENCE, no_worker, refused, valid
+from interlock.contracts import BreakerSettings, Configure, FleetStatus, KillOrder, Scope, Sweep
+from interlock.errors import BadRequest, NoWorker
+from interlock.fleet import FleetView
+from interlock.search_attributes import AGENT_USER, of_user
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """``FleetControl``. Methods raise ``NoWorker`` or ``BadRequest`` in one line."""
+
+    client: Client
+    id: str
+
+    async def view(self) -> FleetView:
+        """Kills in force and breakers, from its memo. Needs no worker."""
+        return FleetView.of(await (await self._describe()).memo())
+
+    async def status(self) -> FleetStatus:
+        """What it says itself, with what has been done about each kill. Needs a worker."""
+        handle = self.client.get_workflow_handle(self.id)
+        return await self._ask(handle.query("status", result_type=FleetStatus, rpc_timeout=PATIENCE))
+
+    async def kill(self, scope: Scope, subject: str = "", reason: str = "", by: str = "client") -> None:
+        """Kill a user's runs, or everything, until it is released. Gates close within tens of milliseconds; a sweep
+        then ends the open runs: ``sweep`` tells how far it is, ``open_runs`` how many there are.
+
+        For a single run use ``Run.kill``, which makes sure that it ends."""
+        order = valid(KillOrder, scope=scope, subject=subject, reason=reason, by=by)
+        await self._signal("kill", order)
+
+    async def release(self, scope: Scope, subject: str = "", reason: str = "", by: str = "client") -> None:
+        """Let new runs in again. What was killed stays killed. Raises ``BadRequest`` when nothing was killed."""
+        order = valid(KillOrder, scope=scope, subject=subject, reason=reason, by=by)
+        if not any((each.scope, each.subject) == (scope, order.subject) for each in (await self.view()).kills.values()):
+            what = "everything is not killed" if scope == "all" else f"{scope} {subject!r} is not killed"
+            raise BadRequest(f"{what}; interlock breakers shows what is")
+        await self._signal("release", order)
+
+    async def configure(self, settings: BreakerSettings, dependency: str = "") -> FleetStatus:
+        """Set how a dependency's breaker judges; without one, how all do that have no settings of their own."""
+        asked = valid(Configure, dependency=dependency, settings=settings)
+        handle = self.client.get_workflow_handle(self.id)
+        return await self._ask(handle.execute_update("configure", asked, result_type=FleetStatus))
+
+    async def sweep(self) -> Sweep | None:
+        """How far the sweep under way is; ``None``: there is none, or it has not said yet. Needs no worker."""
+        described = await self._describe()
+        for pending in described.raw_description.pending_activities:
+            if pending.activity_type.name == "sweep" and pending.HasField("heartbeat_details"):
+                converter = self.client.data_converter
+                [told] = await converter.decode(list(pending.heartbeat_details.payloads), [Sweep])
+                return told if isinstance(told, Sweep) else None
+        return None
+
+    async def open_runs(self, scope: Scope, subject: str = "") -> int:
+        """How many runs are open that a kill covers, as the index knows it: a moment behind."""
+        where = ["WorkflowType = 'AgentRun'", "ExecutionStatus = 'Running'"]
+        if scope == "all":
+            return (await self.client.count_workflows(" AND ".join(where), rpc_timeout=PATIENCE)).count
+        where += of_user(subject)
+        users = [
+            found.typed_search_attributes.get(AGENT_USER)
+            async for found in self.client.list_workflows(" AND ".join(where))
+        ]
+        return users.count(subject)
+
+    async def _describe(self) -> WorkflowExecutionDescription:
+        try:
+            described = await self.client.get_workflow_handle(self.id).describe(rpc_timeout=PATIENCE)
+        except RPCError as error:
+            raise refused(error, f"fleet {self.id}", self._missing) from error
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            raise NoWorker(f"{self.id} has ended; the next worker that starts begins it again: python worker.py")
+        return described
+
+    async def _signal(self, name: str, order: KillOrder) -> None:
+        await self._ask(self.client.get_workflow_handle(self.id).signal(name, order, rpc_timeout=PATIENCE))
+
+    async def _ask(self, request: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(request, PATIENCE.total_seconds())
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            raise no_worker(f"fleet {self.id}", self.id) from error
+        except WorkflowUpdateFailedError as error:
+            raise BadRequest(getattr(error.cause, "message", "") or str(error.cause)) from error
+        except RPCError as error:
+            raise refused(error, f"fleet {self.id}", self._missing) from error
+
+    @property
+    def _missing(self) -> NoWorker:
+        return NoWorker(
+            f"no worker has served {self.id} here yet, so nothing can be killed; start one: python worker.py"
+        )
