@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from interlock.contracts.agent import Account, AgentSpec, Price, Retry
-from interlock.contracts.base import Effect, Finish, Purpose, Tier, Verdict, Window, Wire
+from interlock.contracts.base import Effect, Finish, Purpose, Tier, Verdict, Window, Wire, unset
 from interlock.contracts.conversation import AssistantMessage, Message, Transcript
 from interlock.contracts.fleet import KilledCall
 from interlock.contracts.ledger import LeaseRequest, Settlement
@@ -110,9 +110,9 @@ class ToolResult(Wire):
     content: str
     is_error: bool = False
     seconds: float = 0.0
-    observed_at: AwareDatetime | None = None
-    valid_until: AwareDatetime | None = None
-    verdict: Verdict | None = None
+    observed_at: AwareDatetime | None = Field(default=None, exclude_if=unset)
+    valid_until: AwareDatetime | None = Field(default=None, exclude_if=unset)
+    verdict: Verdict | None = Field(default=None, exclude_if=unset)
 
 
 class Seen(Wire):
