@@ -35,6 +35,7 @@ from activities.ledger import LedgerActivities, start_ledgers
 from activities.mcp import with_mcp_tools
 from activities.mirror import Mirror, max_age
 from activities.model import ModelActivity
+from activities.predicates import Predicates
 from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
 from activities.providers.scripted import Scripted
@@ -94,7 +95,8 @@ async def serving(
         registry = Registry(whole, known, gate)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
-        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate)
+        predicates = Predicates(registry.tools)
+        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate, predicates)
         ledgers = LedgerActivities(client)
         worker = Worker(
             client,

@@ -20,12 +20,16 @@ from activities.outages import tells_of_outage
 from activities.results import fitting
 from activities.threads import in_thread
 from interlock import options, ports
-from interlock.contracts import ToolCall, ToolResult
+from interlock.beside import Beside
+from interlock.contracts import ToolCall, ToolResult, Verdict
 from interlock.errors import Failure, ToolError
+from interlock.policies import freshness, outcomes
 from interlock.secrets import redacted
 from interlock.tools import AgentTool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
+
+OF_A_TOOL = ("ToolFailed", "ToolArgumentsInvalid", "ToolOutcomeUnknown")
 
 
 def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
@@ -42,7 +46,11 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
                 "ToolArgumentsInvalid", f"the arguments of {tool.name} do not fit: {said}. Nothing was run."
             )
             raise application_error(failure, call.retry) from None
+        _check_inputs(tool, call)
         context = _context(call)
+        asked: AgentTool | Beside = tool
+        if call.verify:
+            asked, arguments = _verifier(tool, call), {**tool.defaults, **arguments}
         run_id, left = activity.info().workflow_id or "", _patience()
         let_in = False
         try:
@@ -53,12 +61,20 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
                 let_in = True
                 left = max(0.01, left - (time.monotonic() - began))
                 value = await _attempt(
-                    tool, call, arguments, context, seconds=left, killed=lambda: admission.killed is not None
+                    tool,
+                    call,
+                    arguments,
+                    context,
+                    asked=asked,
+                    seconds=left,
+                    killed=lambda: admission.killed is not None,
                 )
         except ToolError as error:
             return await _result(call, str(error), began, is_error=True)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
+                if let_in and call.effect == "write" and _worker_ends():
+                    raise application_error(_abandoned(tool, call), call.retry, {"began": "True"}) from None
                 raise
             # A failure and not a cancellation, of which the SDK drops the details: whether it had begun.
             stopped = Failure("CallStopped", f"{tool.name} was stopped in flight", fate="unknown")
@@ -67,6 +83,8 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
             # Not `from failure`: one of megabytes could not be reported, and would hold the call until its time-out.
             raise application_error(failure, call.retry, {**failure.told, "began": str(let_in)}) from None
         try:
+            if call.verify:
+                return await _verdict(tool, call, value, began)
             return await _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
             log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
@@ -82,6 +100,7 @@ async def _attempt(
     arguments: dict[str, Any],
     context: ToolContext,
     *,
+    asked: AgentTool | Beside,
     seconds: float,
     killed: Callable[[], bool],
 ) -> Any:
@@ -90,7 +109,7 @@ async def _attempt(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await _invoke(tool, arguments, context)
+            return await _invoke(asked, arguments, context)
     except asyncio.CancelledError as error:
         context.cancelled.set()
         if activity.is_cancelled() or killed():
@@ -105,28 +124,55 @@ async def _attempt(
         raise (_timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)) from None
 
 
-async def _invoke(tool: AgentTool, arguments: dict[str, Any], context: ToolContext) -> Any:
-    if tool.is_async:
+async def _invoke(asked: AgentTool | Beside, arguments: dict[str, Any], context: ToolContext) -> Any:
+    if asked.is_async:
         try:
-            return await tool.invoke(arguments, context)
+            return await asked.invoke(arguments, context)
         except (Exception, asyncio.CancelledError):
             raise
         except BaseException as error:
             # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
             # the call open until its time-out.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
-    return await in_thread(tool.invoke, arguments=arguments, context=context)
+    return await in_thread(asked.invoke, arguments=arguments, context=context)
+
+
+def _check_inputs(tool: AgentTool, call: ToolCall) -> None:
+    """No attempt begins after what it relies on is past its window, however long the call waited for a worker, or
+    for its next attempt: the run checks again first."""
+    if call.fresh_until is not None and datetime.now(UTC) > call.fresh_until:
+        earlier = "" if activity.info().attempt == 1 else " An earlier attempt failed, and may have taken effect."
+        said = f"{tool.name} was not run: what it relies on is past its window.{earlier}"
+        raise application_error(Failure("ToolInputStale", said), call.retry)
+
+
+def _verifier(tool: AgentTool, call: ToolCall) -> Beside:
+    if tool.verify is None:
+        said = f"this worker's {tool.name} has no verify function"
+        raise application_error(Failure("UnknownTool", said), call.retry)
+    return tool.verify
+
+
+async def _verdict(tool: AgentTool, call: ToolCall, value: Any, began: float) -> ToolResult:
+    """What a verify function found: True or a result, False, or None."""
+    verdict: Verdict = "unknown" if value is None else "did_not_happen" if value is False else "happened"
+    found = "" if value is None or isinstance(value, bool) else tool.render(value)
+    result = await _result(call, found, began)
+    return result.model_copy(update={"verdict": verdict})
 
 
 def _fate(failure: Failure, call: ToolCall) -> Failure:
     """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
     log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=str(failure))
-    down = failure.outage or failure.kind == "ToolFailed"
-    if failure.kind != "ToolFailed" or failure.fate != "unknown" or call.effect != "write":
-        failure.outage = down
-        return failure
-    said = f"{failure}. It may or may not have taken effect, and it will not be run again by itself."
-    return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=down)
+    kind = failure.kind if failure.kind in OF_A_TOOL else "ToolFailed"  # no tool may say that its run is killed
+    unknown = kind == "ToolFailed" and failure.fate == "unknown" and call.effect == "write"
+    return Failure(
+        "ToolOutcomeUnknown" if unknown else kind,
+        f"{failure}. {outcomes.UNKNOWN}" if unknown else str(failure),
+        retry_after=failure.retry_after,
+        fate=failure.fate,
+        outage=failure.outage or failure.kind == "ToolFailed",
+    )
 
 
 def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
@@ -138,14 +184,26 @@ def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
     return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
 
 
+def _worker_ends() -> bool:
+    """Whether it is the worker that stops a call, and not its run. The SDK would report a failure that says neither
+    that the tool had begun nor that nobody knows how far it came."""
+    details = activity.cancellation_details()
+    return details is not None and details.worker_shutdown
+
+
+def _abandoned(tool: AgentTool, call: ToolCall) -> Failure:
+    log.warning("tool.abandoned", tool=tool.name, call_id=call.call_id)
+    said = f"the worker ended while {tool.name} ran. {outcomes.UNKNOWN}"
+    return Failure("ToolOutcomeUnknown", said, fate="unknown")
+
+
 def _timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
     """A write that was given up on may have taken effect all the same; the model is told so."""
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
     said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
     if call.effect != "write":
         return Failure("ToolFailed", said, fate="unknown", outage=True)
-    said += ". It may or may not have taken effect, and it will not be run again by itself."
-    return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=True)
+    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown", outage=True)
 
 
 def _line(error: BaseException) -> str:
@@ -156,8 +214,14 @@ def _line(error: BaseException) -> str:
 
 async def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
     seconds = round(time.monotonic() - began, 3)
-    content = await fitting(redacted(content), call.max_result_bytes)
-    return ToolResult(content=content, is_error=is_error, seconds=seconds)
+    until = None if call.at is None or call.valid_for is None else freshness.window(call.at, call.valid_for)
+    return ToolResult(
+        content=await fitting(redacted(content), call.max_result_bytes),
+        is_error=is_error,
+        seconds=seconds,
+        observed_at=None if until is None else call.at,
+        valid_until=until,
+    )
 
 
 def _context(call: ToolCall) -> ToolContext:

@@ -121,9 +121,14 @@ class Run:
         """Tell the model something before its next turn."""
         await self._signal("steer", valid(Steer, message=message, by=by))
 
-    async def decide(self, call_id: str, approve: bool, reason: str = "", by: str = "client") -> RunStatus:
-        """Approve or reject a call that waits for a person."""
-        decision = valid(Decision, call_id=call_id, approve=approve, reason=reason, by=by)
+    async def decide(
+        self, call_id: str, approve: bool, reason: str = "", by: str = "client", *, arguments_hash: str | None = None
+    ) -> RunStatus:
+        """Approve or reject a call that waits for a person. With the ``arguments_hash`` that ``status`` shows it is
+        refused where other arguments wait. Raises ``BadRequest``: nothing waits, or somebody was first."""
+        decision = valid(
+            Decision, call_id=call_id, approve=approve, reason=reason, by=by, arguments_hash=arguments_hash
+        )
         return await self._ask(self.handle.execute_update("decide", decision, result_type=RunStatus))
 
     async def extend(self, limits: Limits, by: str = "client") -> RunStatus:

@@ -46,6 +46,7 @@ Kind: TypeAlias = Literal[
     "ToolArgumentsInvalid",
     "ToolFailed",
     "ToolOutcomeUnknown",
+    "ToolInputStale",
     "TranscriptMismatch",
     "Unreadable",
 ]
@@ -77,6 +78,7 @@ TABLE: MappingProxyType[Kind, Action] = MappingProxyType(
         "ToolArgumentsInvalid": "route_around",  # the model is told what does not fit
         "UnknownTool": "route_around",  # the model is told which tools there are
         "ToolOutcomeUnknown": "route_around",  # a write whose fate nobody knows is never run again by itself
+        "ToolInputStale": "route_around",  # not run: what the call relies on is checked again first
     }
 )
 

@@ -42,10 +42,10 @@ with workflow.unsafe.imports_passed_through():
         UserMessage,
         parse,
     )
-    from interlock.policies import budget
+    from interlock.policies import approval, budget
     from interlock.policies.degradation import Trouble
     from interlock.telemetry import names
-    from workflows import around, grants, killed, ladder, model_turn, seen, tool_calls
+    from workflows import around, asking, grants, killed, ladder, model_turn, seen, tool_calls
     from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
@@ -269,13 +269,15 @@ class AgentRun:
 
     @workflow.update
     def decide(self, *args: Any) -> RunStatus:
-        """Approve or reject a call that waits: ``{call_id, approve, reason, by}``."""
+        """Approve or reject a call that waits: ``{call_id, approve, reason, by, arguments_hash}``."""
+        asking.decide(self._run, _one(Decision, args))
         return self._run.status()
 
     @decide.validator
     def _decidable(self, *args: Any) -> None:
-        decision = _one(Decision, args)
-        raise ValueError(f"no call {decision.call_id!r} waits for a decision in this run")
+        run = self._run
+        if (why := approval.refusal(run.waiting, run.decided, _one(Decision, args))) is not None:
+            raise ValueError(why)
 
     @workflow.update
     def extend(self, *args: Any) -> RunStatus:

@@ -40,7 +40,7 @@ def a_run(method: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Corout
         run: Run = self._run
         continued = run.resolved
         with _span(names.span_run(run.task.agent), _about(run, continued=continued)) as span:
-            run.seen.span, run.seen.spent = span, run.spent
+            run.told.span, run.told.spent = span, run.spent
             run.begun = run.begun or workflow.info().start_time
             if not continued:
                 tell(names.AGENT_START)
@@ -77,7 +77,7 @@ def a_step(method: Method[S, R]) -> Method[S, R]:
             workflow.logger.info(names.AGENT_STEP_START, extra={"step": number})
             result = await method(self)
         if run.step == number:
-            run.seen.instruments.add(names.STEPS, agent=agent_of(run))
+            run.told.instruments.add(names.STEPS, agent=agent_of(run))
         _tell_low(run)
         return result
 
@@ -137,8 +137,8 @@ def _ended(run: Run, span: Span, error: BaseException | None) -> None:
         **({"reason": why} if why else {}),
     )
     seconds = (workflow.now() - (run.begun or workflow.info().start_time)).total_seconds()
-    run.seen.instruments.add(names.RUNS, agent=agent_of(run), outcome=outcome)
-    run.seen.instruments.observe(names.RUN_SECONDS, seconds, agent=agent_of(run))
+    run.told.instruments.add(names.RUNS, agent=agent_of(run), outcome=outcome)
+    run.told.instruments.observe(names.RUN_SECONDS, seconds, agent=agent_of(run))
     span.set_attributes(
         {
             names.OUTCOME: outcome,
@@ -152,11 +152,11 @@ def _ended(run: Run, span: Span, error: BaseException | None) -> None:
 
 
 def _tell_low(run: Run) -> None:
-    before, run.seen.spent = run.seen.spent, run.spent
-    for name in crossed(run.limits, before, run.seen.spent):
+    before, run.told.spent = run.told.spent, run.spent
+    for name in crossed(run.limits, before, run.told.spent):
         warn(
             names.BUDGET_LOW,
             limit=name,
-            left=str(left(run.limits, run.seen.spent)[name]),
+            left=str(left(run.limits, run.told.spent)[name]),
             of=str(getattr(run.limits, name)),
         )

@@ -19,7 +19,6 @@ from interlock.contracts import (
     Purpose,
     SettleCall,
     Settlement,
-    size,
 )
 from interlock.policies import budget
 from interlock.policies.budget import Kept, Refusal, Room
@@ -67,8 +66,11 @@ def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
     spec, known = run.spec, None
     if run.last_model == model and run.last_tokens and purpose != "classify":
         known = run.last_tokens
-    delta_bytes = sum(size(message) for message in run.delta) + (CLASSIFY_BYTES if purpose == "classify" else 0)
-    input_tokens = budget.input_bound(spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools)
+    delta_bytes = sum(budget.sent_bytes(spec.bounds, message) for message in run.delta)
+    delta_bytes += CLASSIFY_BYTES if purpose == "classify" else 0
+    input_tokens = budget.input_bound(
+        spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools, open_windows=len(run.open_windows)
+    )
     output = CLASSIFY_OUTPUT if purpose == "classify" else spec.max_output_tokens
     kept = budget.NOTHING
     if purpose != "final" and "final_answer" in spec.ladder:

@@ -117,7 +117,7 @@ async def _choose(
                 return choice, granted
         else:
             unaffordable[model] = granted.reason
-            run.seen.refused(run, granted)
+            run.told.refused(run, granted)
     if unaffordable:
         raise TurnFailed(next(iter(unaffordable.values())), "money")
     raise TurnFailed("; ".join(f"{model}: {why}" for model, why in failed.items()), "models")
@@ -141,6 +141,7 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
         price=run.spec.prices[choice.model],
         retry=run.spec.retry,
         carry=workflow.info().is_continue_as_new_suggested(),
+        at=workflow.now(),
         user_id=run.task.user_id,
         agent=run.task.agent,
     )
@@ -164,7 +165,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     except ActivityError as error:
         attempts, unreported = _made(call, error)
         run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
-        run.seen.attempted(call.model, attempts, unreported)
+        run.told.attempted(call.model, attempts, unreported)
         if stopped(run, error):
             sent = any(attempt.fate != "unbilled" for attempt in attempts) or unreported > 0
             run.report.cut_off_model(call.key, sent=sent)
@@ -173,7 +174,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
         raise
     run.settled(call, reply.usage)
     run.report.over(call.key)
-    run.seen.attempted(call.model, reply.attempts)
+    run.told.attempted(call.model, reply.attempts)
     return reply
 
 

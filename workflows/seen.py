@@ -25,7 +25,7 @@ MILLION = 1_000_000
 
 
 @dataclass
-class Seen:
+class Told:
     """What was told of a run already. It begins anew with each execution, and needs nothing that is carried over."""
 
     span: Span = INVALID_SPAN
@@ -89,7 +89,7 @@ def fields_of(run: Run) -> dict[str, object]:
         "step": run.step,
         "attempt": info.attempt,
     }
-    traced = traces.trace_id(run.seen.span) if run.seen.span is not INVALID_SPAN else None
+    traced = traces.trace_id(run.told.span) if run.told.span is not INVALID_SPAN else None
     return fields if traced is None else {**fields, "trace_id": traced}
 
 

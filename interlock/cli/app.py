@@ -30,7 +30,7 @@ SETUP = Group("Setup", sort_key=4)
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import codec, doctor, fork, run, runs, signals, top, trace
+    from interlock.cli import approvals, codec, doctor, fork, run, runs, signals, top, trace
 
     app = App(
         name="interlock",
@@ -59,6 +59,8 @@ def build() -> App:
         steer=signals.steer,
         pause=signals.pause,
         resume=signals.resume,
+        approve=approvals.approve,
+        reject=approvals.reject,
         extend=signals.extend,
         kill=signals.kill,
     )

@@ -19,6 +19,8 @@ Purpose: TypeAlias = Literal["step", "plan", "classify", "final"]
 Window: TypeAlias = Literal["day", "month", "total"]
 Rung: TypeAlias = Literal["final_answer", "cache", "notice"]
 Finish: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter", "other"]
+OnUnknown: TypeAlias = Literal["ask", "tell"]
+Verdict: TypeAlias = Literal["happened", "did_not_happen", "unknown"]
 LimitName: TypeAlias = Literal["usd", "tokens", "seconds", "step_seconds", "steps", "tool_calls"]
 
 Money: TypeAlias = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -51,6 +53,11 @@ class Unreadable:
     exception here would fail the workflow task for ever, and the run would hear neither signals nor a cancellation."""
 
     why: str
+
+
+def unset(value: object) -> bool:
+    """For fields that are left out of JSON where they say nothing."""
+    return not value
 
 
 def parse(model: type[M], value: object) -> M:

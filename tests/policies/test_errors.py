@@ -21,6 +21,7 @@ EXPECTED: dict[str, Action] = {
     "ToolArgumentsInvalid": "route_around",
     "UnknownTool": "route_around",
     "ToolOutcomeUnknown": "route_around",
+    "ToolInputStale": "route_around",
     "BudgetExceeded": "give_up",
     "CallStopped": "give_up",
     "RunKilled": "give_up",
