@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,20 +15,18 @@ from temporalio import activity
 from activities.faults import application_error
 from activities.gate import Gate
 from activities.heartbeat import heartbeating
-from activities.outages import tells_of_outage
 from activities.results import fitting
 from activities.threads import in_thread
+from activities.tool_failures import abandoned, in_a_line, known, raised, timed_out, worker_ends
 from interlock import options, ports
 from interlock.beside import Beside
 from interlock.contracts import ToolCall, ToolResult, Verdict
 from interlock.errors import Failure, ToolError
-from interlock.policies import freshness, outcomes
+from interlock.policies import freshness
 from interlock.secrets import redacted
 from interlock.tools import AgentTool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
-
-OF_A_TOOL = ("ToolFailed", "ToolArgumentsInvalid", "ToolOutcomeUnknown")
 
 
 def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
@@ -73,8 +70,8 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
             return await _result(call, str(error), began, is_error=True)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
-                if let_in and call.effect == "write" and _worker_ends():
-                    raise application_error(_abandoned(tool, call), call.retry, {"began": "True"}) from None
+                if let_in and call.effect == "write" and worker_ends():
+                    raise application_error(abandoned(tool, call), call.retry, {"began": "True"}) from None
                 raise
             # A failure and not a cancellation, of which the SDK drops the details: whether it had begun.
             stopped = Failure("CallStopped", f"{tool.name} was stopped in flight", fate="unknown")
@@ -87,8 +84,8 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
                 return await _verdict(tool, call, value, began)
             return await _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
-            log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
-            said = f"{tool.name} was run, but what it returned cannot be shown: {_line(error)}"
+            log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=in_a_line(error))
+            said = f"{tool.name} was run, but what it returned cannot be shown: {in_a_line(error)}"
             return await _result(call, said, began, is_error=True)
 
     return run
@@ -114,14 +111,14 @@ async def _attempt(
         context.cancelled.set()
         if activity.is_cancelled() or killed():
             raise
-        raise _failure(tool, call, error) from None  # its own: nobody has cancelled the call
+        raise raised(tool, call, error) from None  # its own: nobody has cancelled the call
     except ToolError:
         raise
-    except Failure as known:
-        raise _fate(known, call) from None
+    except Failure as failure:
+        raise known(failure, call) from None
     except Exception as error:  # noqa: BLE001  # raised again, as one of ours
         context.cancelled.set()
-        raise (_timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)) from None
+        raise (timed_out(tool, call, began) if limit.expired() else raised(tool, call, error)) from None
 
 
 async def _invoke(asked: AgentTool | Beside, arguments: dict[str, Any], context: ToolContext) -> Any:
@@ -159,57 +156,6 @@ async def _verdict(tool: AgentTool, call: ToolCall, value: Any, began: float) ->
     found = "" if value is None or isinstance(value, bool) else tool.render(value)
     result = await _result(call, found, began)
     return result.model_copy(update={"verdict": verdict})
-
-
-def _fate(failure: Failure, call: ToolCall) -> Failure:
-    """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
-    log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=str(failure))
-    kind = failure.kind if failure.kind in OF_A_TOOL else "ToolFailed"  # no tool may say that its run is killed
-    unknown = kind == "ToolFailed" and failure.fate == "unknown" and call.effect == "write"
-    return Failure(
-        "ToolOutcomeUnknown" if unknown else kind,
-        f"{failure}. {outcomes.UNKNOWN}" if unknown else str(failure),
-        retry_after=failure.retry_after,
-        fate=failure.fate,
-        outage=failure.outage or failure.kind == "ToolFailed",
-    )
-
-
-def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
-    """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
-    Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
-    where = traceback.format_tb(error.__traceback__)[-5:]
-    log.warning("tool.raised", tool=tool.name, call_id=call.call_id, error=_line(error), where="".join(where))
-    said = f"{tool.name} failed: {_line(error)}"
-    return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
-
-
-def _worker_ends() -> bool:
-    """Whether it is the worker that stops a call, and not its run. The SDK would report a failure that says neither
-    that the tool had begun nor that nobody knows how far it came."""
-    details = activity.cancellation_details()
-    return details is not None and details.worker_shutdown
-
-
-def _abandoned(tool: AgentTool, call: ToolCall) -> Failure:
-    log.warning("tool.abandoned", tool=tool.name, call_id=call.call_id)
-    said = f"the worker ended while {tool.name} ran. {outcomes.UNKNOWN}"
-    return Failure("ToolOutcomeUnknown", said, fate="unknown")
-
-
-def _timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
-    """A write that was given up on may have taken effect all the same; the model is told so."""
-    log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
-    said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
-    if call.effect != "write":
-        return Failure("ToolFailed", said, fate="unknown", outage=True)
-    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown", outage=True)
-
-
-def _line(error: BaseException) -> str:
-    lines = redacted(str(error)).strip().splitlines()
-    said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
-    return f"{type(error).__name__}: {said}"
 
 
 async def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
