@@ -40,7 +40,12 @@ async def perform(run: Run, reply: ModelReply) -> None:
         async with side_by_side:
             return await _result(run, call, reply.problems.get(call.call_id))
 
-    told = await asyncio.gather(*(one(call) for call in calls))
+    # All are waited for, whatever becomes of one: a kill has to know how each of them ended.
+    ended = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+    told = [each for each in ended if isinstance(each, ToolMessage)]
     run.delta += told
     _watch(run, calls, told)
 

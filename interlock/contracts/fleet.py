@@ -12,6 +12,7 @@ Scope: TypeAlias = Literal["run", "user", "all"]
 Circuit: TypeAlias = Literal["closed", "open", "half_open"]
 Dependency = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Worker = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Few = Annotated[Count, Field(le=1_000_000)]
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -89,8 +90,8 @@ class Outcomes(Asked):
     cannot tell."""
 
     dependency: Dependency
-    failures: Count = 0
-    successes: Count = 0
+    failures: Few = 0
+    successes: Few = 0
     error: Annotated[str, StringConstraints(max_length=500)] | None = None
     generation: int | None = None
     probe: bool = False
@@ -101,8 +102,8 @@ class Stopped(Asked):
 
     scope: Scope
     subject: str
-    stopped: Count = 0
-    refused: Count = 0
+    stopped: Few = 0
+    refused: Few = 0
 
 
 class Report(Asked):

@@ -179,7 +179,9 @@ class OneBreaker(RuleBasedStateMachine):
         self.become(after)
 
     @precondition(lambda self: self.breaker.state != "closed")
-    @rule(results=st.lists(st.sampled_from(["success", "success", "success", "failure", "neither", "death"]), max_size=6))
+    @rule(
+        results=st.lists(st.sampled_from(["success", "success", "success", "failure", "neither", "death"]), max_size=6)
+    )
     def tries_in_order(self, results: list[str]) -> None:
         for result in results:
             self.ask(6.0, early=False)

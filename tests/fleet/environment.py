@@ -1,0 +1,66 @@
+"""What the tests of the fleet share: models that wait, runs in flight, what the fleet's history holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
+
+from interlock import Agent, ToolContext, tool
+from interlock.client import Run
+from interlock.contracts import BreakerSettings
+from interlock.testing import Say, ScriptedModel, replay
+from tests.conftest import Served
+from workflows.fleet_control import FleetControl
+
+QUICK = BreakerSettings(failure_threshold=3, recovery_seconds=0.5, recovery_max=2.0)
+
+
+def waiting(name: str, turns: list[Say] | None = None, **options: Any) -> Agent:
+    """An agent whose model does not answer, unless it is given turns."""
+    model = ScriptedModel(f"{name}-model", turns or [Say(text="late", delay=60)])
+    return Agent(**{"name": name, "instructions": "-", "models": model.model, **options})
+
+
+@tool(effect="write")
+async def act(context: ToolContext) -> str:
+    """Take long."""
+    await asyncio.sleep(60)
+    return "acted"
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+    """Wait for ``condition``. The server and the index need a moment, a busy machine more."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def in_flight(run: Run, activity: str) -> None:
+    """Wait until ``activity`` of the run is at a worker."""
+
+    async def begun() -> bool:
+        pending = (await run.handle.describe()).raw_description.pending_activities
+        return any(
+            each.activity_type.name == activity and each.attempt and each.last_worker_identity for each in pending
+        )
+
+    await until(begun)
+
+
+async def events(client: Client, id: str, kind: EventType.ValueType) -> int:
+    """How many events of a kind a workflow's history holds."""
+    history = await client.get_workflow_handle(id).fetch_history()
+    return sum(event.event_type == kind for event in history.events)
+
+
+async def replay_fleet(served: Served) -> None:
+    """The fleet's own history takes the same way again."""
+    await replay(served.client, served.client.get_workflow_handle(served.interlock.fleet.id), FleetControl)
+
+
+SOON = timedelta(seconds=1)

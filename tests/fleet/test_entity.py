@@ -1,0 +1,168 @@
+"""``FleetControl`` as an entity: nothing can make it raise, it goes on for ever, and begins again when it was ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
+
+from interlock.contracts import BreakerSettings, FleetStatus
+from interlock.errors import BadRequest
+from interlock.testing import Say, replay, say, temporal_server
+from tests.conftest import Serve
+from tests.fleet.environment import in_flight, replay_fleet, until, waiting
+from workflows.fleet_control import FleetControl
+
+ODD: list[Any] = [
+    None, "", "kill", 0, -1, 1.5, True, [], {}, [{}], {"scope": "run"}, {"scope": "user", "subject": ""},
+    {"scope": "everything", "subject": "x"}, {"scope": "run", "subject": 7}, {"subject": "x"}, {"reason": {}},
+    {"scope": "run", "subject": "x" * 5000}, {"scope": "all", "extra": 1}, {"reason": "x" * 50_000}, {"by": "y" * 500},
+    {"worker": "w", "outcomes": "x"}, {"worker": "", "outcomes": []}, {"worker": "w", "outcomes": [{"dependency": ""}]},
+    {"worker": "w", "outcomes": [{"dependency": "d", "failures": -3}]}, {"message": ["x"]}, {"message": None},
+    {"worker": "w", "outcomes": [{"dependency": "d", "failures": 10**30}]}, {"limits": {"usd": "NaN"}},
+    {"worker": "w", "outcomes": [{"dependency": "d", "failures": True, "generation": "x"}]}, {"run": 3},
+    {"dependency": "d", "settings": {"failure_rate": 7}}, {"settings": {}}, {"dependency": "d", "worker": []},
+    {"call_id": [], "approve": "perhaps"}, {"limits": {"steps": -1}, "by": 4}, {"\ud800": "\udfff"}, {"a": {"b": {}}},
+]  # fmt: skip
+
+
+def payloads(seed: int, count: int) -> list[list[Any]]:
+    """Arguments as anybody may send them: odd ones, none, several, and nested ones."""
+    chance = random.Random(seed)
+    found: list[list[Any]] = []
+    for _ in range(count):
+        one = chance.choice(ODD)
+        match chance.randrange(6):
+            case 0:
+                found.append([])
+            case 1:
+                found.append([one, chance.choice(ODD)])
+            case 2:
+                found.append([{"scope": one, "subject": one, "reason": one, "by": one}])
+            case _:
+                found.append([one])
+    return [each for each in found if _sendable(each)]
+
+
+def _sendable(arguments: list[Any]) -> bool:
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serve) -> None:
+    """5,000 of them, and the run goes on, can be asked, and can be killed."""
+    async with serve(waiting("a", [Say(text="late", delay=600)])) as served:
+        run = await served.start("a")
+        await in_flight(run, "model")
+        fleet = served.client.get_workflow_handle(served.interlock.fleet.id)
+        # What is well-formed would do what it says: kills of runs that nobody has are harmless, kill on the run is not.
+        targets = [
+            *((run.handle, name) for name in ("pause", "resume", "steer", "unknown")),
+            *((fleet, name) for name in ("release", "report", "unknown")),
+        ]
+        sent = 0
+        for arguments in payloads(1, 650):
+            await asyncio.gather(*(handle.signal(name, args=arguments) for handle, name in targets))
+            sent += len(targets)
+        for arguments in payloads(2, 150):
+            if not (arguments and isinstance(arguments[0], dict) and set(arguments[0]) <= {"reason", "by"}):
+                if arguments not in ([], [{}]):
+                    await run.handle.signal("kill", args=arguments)
+                await fleet.signal("kill", args=arguments if arguments != [{"scope": "all"}] else [])
+                sent += 2
+        for handle, names in ((run.handle, ("decide", "extend")), (fleet, ("configure", "acquire_probe"))):
+            for name in names:
+                for arguments in payloads(3, 60):
+                    with pytest.raises((WorkflowUpdateFailedError, RPCError)):
+                        await handle.execute_update(name, args=arguments)
+                    sent += 1
+        for arguments in payloads(4, 100):
+            await run.handle.query("status", args=arguments)
+            await fleet.query("status", args=arguments)
+            sent += 2
+        assert sent >= 4900
+        await run.resume()
+        status = await run.status()
+        assert status.state in ("running", "paused")
+        assert status.ignored_signals > 500
+        assert (await served.interlock.fleet.status()).ignored_signals > 500
+        await run.kill("after all that", by="ada")
+        assert (await served.end(run)).reason == "after all that (by ada)"
+        await replay_fleet(served)
+
+
+async def test_kills_and_settings_outlive_continue_as_new(serve: Serve) -> None:
+    async with (
+        temporal_server(config={"limit.historyCount.suggestContinueAsNew": 60}) as environment,
+        serve(waiting("a", [say("done")]), client=environment.client) as served,
+    ):
+        fleet = served.interlock.fleet
+        handle = served.client.get_workflow_handle(fleet.id)
+        first = (await handle.describe()).run_id
+        await fleet.kill("user", "ada", "fraud", by="ops")
+        await fleet.configure(BreakerSettings(failure_threshold=9), "openai:x")
+        await until(lambda: _swept(fleet.status))
+        for _ in range(30):
+            await handle.signal("report", {"worker": "w", "outcomes": [{"dependency": "d", "failures": 1}]})
+
+        async def continued() -> bool:
+            return (await handle.describe()).run_id != first
+
+        await until(continued)
+        status = await fleet.status()
+        assert [(each.scope, each.subject, each.reason) for each in status.kills] == [("user", "ada", "fraud")]
+        assert status.settings["openai:x"].failure_threshold == 9
+        assert status.breakers["d"].state == "open"
+        # The mirror has followed: what it obeys is what the new execution says.
+        await fleet.release("user", "ada")
+        await fleet.kill("user", "bob", "fraud", by="ops")
+
+        async def turned() -> bool:
+            return (await served.run("a", user_id="bob")).outcome == "killed"
+
+        await until(turned)
+        assert (await served.run("a", user_id="ada")).outcome == "completed"
+        await replay(served.client, served.client.get_workflow_handle(fleet.id, run_id=first), FleetControl)
+
+
+async def _swept(status: Any) -> bool:
+    told: FleetStatus = await status()
+    return all(each.sweep is not None for each in told.kills if each.scope != "run")
+
+
+async def test_a_fleet_that_was_terminated_begins_again_with_its_kills(serve: Serve) -> None:
+    async with serve(waiting("a", [say("done")])) as served:
+        fleet = served.interlock.fleet
+        await fleet.kill("user", "ada", "fraud", by="ops")
+        assert (await served.run("a", user_id="ada")).outcome == "killed"
+        handle = served.client.get_workflow_handle(fleet.id)
+        first = (await handle.describe()).run_id
+        await handle.terminate("by mistake")
+
+        async def again() -> bool:
+            return (await handle.describe()).run_id != first
+
+        await until(again)
+        assert set((await fleet.view()).kills) == {"user:ada"}
+        assert (await served.run("a", user_id="ada")).outcome == "killed"
+        assert (await served.run("a", user_id="bob")).outcome == "completed"
+
+
+async def test_updates_of_the_fleet_are_refused_with_a_sentence(serve: Serve) -> None:
+    async with serve(waiting("a")) as served:
+        handle = served.client.get_workflow_handle(served.interlock.fleet.id)
+        with pytest.raises(WorkflowUpdateFailedError) as failed:
+            await handle.execute_update("configure", {"dependency": "d", "settings": {"failure_rate": 7}})
+        assert "settings.failure_rate" in str(failed.value.cause)
+        granted = await handle.execute_update("acquire_probe", {"dependency": "nobody", "worker": "w"})
+        assert granted["granted"] is False
+        with pytest.raises(BadRequest, match="dependency"):
+            await served.interlock.fleet.configure(BreakerSettings(), "x" * 400)

@@ -1,0 +1,173 @@
+"""Kill: a run, a user, everything. What is in flight is dropped, what is open ends, what is new is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from datetime import timedelta
+
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
+
+from interlock import Agent, Interlock, ToolContext, tool
+from interlock.contracts import AgentTask, KilledCall
+from interlock.errors import BadRequest, NoWorker, RunNotFound
+from interlock.testing import ScriptedModel, call, calls, say
+from tests.conftest import Serve, activities
+from tests.fleet.environment import act, in_flight, replay_fleet, until, waiting
+
+
+async def test_a_signal_by_a_plain_client_ends_a_run_whose_model_is_in_flight(serve: Serve) -> None:
+    async with serve(waiting("a")) as served:
+        run = await served.start("a")
+        await in_flight(run, "model")
+        await served.client.get_workflow_handle(run.id).signal("kill", {"reason": "enough", "by": "ada"})
+        result = await served.end(run)
+        assert (result.outcome, result.reason) == ("killed", "enough (by ada)")
+        assert result.kill_report is not None
+        assert [each.tool for each in result.kill_report.unknown] == ["model"]
+        with pytest.raises(WorkflowFailureError) as failed:
+            await run.handle.result()
+        assert isinstance(failed.value.cause, ApplicationError)
+        assert failed.value.cause.type == "RunKilled"
+        assert f"run:{run.id}" in (await served.interlock.fleet.view()).kills
+        await replay_fleet(served)
+
+
+async def test_a_kill_says_what_was_stopped_what_was_done_and_what_nobody_knows(serve: Serve) -> None:
+    @tool(effect="write")
+    async def quick() -> str:
+        """Be done at once."""
+        return "done"
+
+    @tool(effect="read")
+    async def look() -> str:
+        """Look for long."""
+        await asyncio.sleep(60)
+        return "seen"
+
+    # One at a time: the last one is still queued when the kill comes.
+    turns = [call("quick"), calls(call("act"), call("look"), call("act"))]
+    async with serve(waiting("a", turns, tools=[quick, look, act], max_parallel_tools=2)) as served:
+        run = await served.start("a")
+        await in_flight(run, "tool.act")
+        await in_flight(run, "tool.look")
+        assert await run.kill("stop", by="ada") == "signal"
+        report = (await served.end(run)).kill_report
+        assert report is not None
+        assert report.completed == (KilledCall(call_id="s1c1", tool="quick"),)
+        assert report.unknown == (KilledCall(call_id="s2c1", tool="act"),)
+        assert report.stopped == (KilledCall(call_id="s2c2", tool="look"),)
+        assert await activities(served.client, run.id) == [
+            "resolve_agent", "model", "tool.quick", "model", "tool.act", "tool.look"
+        ]  # fmt: skip
+
+
+async def test_a_plain_function_hears_of_the_kill_and_its_late_result_is_dropped(serve: Serve) -> None:
+    heard, returned = threading.Event(), threading.Event()
+
+    @tool(effect="write")
+    def work(context: ToolContext) -> str:
+        """Work until told to stop."""
+        heard.set() if context.cancelled.wait(60) else None
+        returned.set()
+        return "late"
+
+    async with serve(waiting("a", [call("work")], tools=[work])) as served:
+        run = await served.start("a")
+        await in_flight(run, "tool.work")
+        await run.kill("stop")
+        result = await served.end(run)
+        assert heard.wait(30)
+        assert returned.wait(30)
+        assert result.kill_report is not None
+        assert [each.tool for each in result.kill_report.unknown] == ["work"]
+
+
+async def test_a_killed_user_loses_every_run_and_nobody_else_does(serve: Serve) -> None:
+    ending = ScriptedModel("ending", [say("fine", delay=0.5)])
+    other = Agent(name="other", instructions="-", models=ending.model)
+    async with serve(waiting("a"), other) as served:
+        fleet = served.interlock.fleet
+        hers = [await served.start("a", user_id="ada 'the' one") for _ in range(4)]
+        paused = await served.start("a", user_id="ada 'the' one")
+        await paused.pause()
+        for run in hers:
+            await in_flight(run, "model")
+        his = await served.start("a", user_id="bob")
+        await in_flight(his, "model")
+        await fleet.kill("user", "ada 'the' one", "fraud", by="ops")
+        for run in [*hers, paused]:
+            result = await served.end(run)
+            assert (result.outcome, result.reason) == ("killed", "user ada 'the' one: fraud (by ops)")
+
+        refused = await served.run("other", user_id="ada 'the' one")
+        assert (refused.outcome, refused.steps, refused.usage.calls) == ("killed", 0, 0)
+        assert (await served.run("other", user_id="bob")).outcome == "completed"
+
+        async def swept() -> bool:
+            [kill] = [each for each in (await fleet.status()).kills if each.scope == "user"]
+            return kill.sweep is not None and kill.sweep.done and kill.refused >= 1
+
+        await until(swept)
+        [kill] = [each for each in (await fleet.status()).kills if each.scope == "user"]
+        assert kill.sweep is not None
+        assert (kill.sweep.signalled, kill.sweep.cancelled, kill.sweep.left) == (5, 0, 0)
+        assert kill.stopped in (4, 5)
+
+        await fleet.release("user", "ada 'the' one")
+        await until(lambda: _let_in(served.interlock))
+        assert (await served.run("other", user_id="ada 'the' one")).outcome == "completed"
+        assert (await hers[0].result()).outcome == "killed"  # nothing is revived
+        await his.kill()
+        await replay_fleet(served)
+
+
+async def _let_in(interlock: Interlock) -> bool:
+    return not any(each.scope == "user" for each in (await interlock.fleet.view()).kills.values())
+
+
+async def test_a_run_that_has_not_begun_is_killed_too(serve: Serve) -> None:
+    async with serve(waiting("a")) as served:
+        later = await served.client.start_workflow(
+            "AgentRun",
+            AgentTask(agent="a", input="later"),
+            id=f"later-{uuid.uuid4().hex[:6]}",
+            task_queue=served.interlock.queue,
+            start_delay=timedelta(hours=1),
+        )
+        # A signal does not wake it; the cancellation after it does, and it finds both.
+        assert await served.interlock.get(later.id).kill("never begun") in ("signal", "cancel")
+        result = await served.interlock.get(later.id).result()
+        assert (result.outcome, result.reason, result.steps) == ("killed", "never begun (by client)", 0)
+
+
+async def test_a_sweep_ends_many_runs_and_leaves_those_of_others(serve: Serve) -> None:
+    async with serve(waiting("a")) as served:
+        runs = [await served.start("a", user_id="many") for _ in range(60)]
+        other = await served.start("a", user_id="other")
+        await in_flight(other, "model")
+        await served.interlock.fleet.kill("user", "many", "stop", by="ops")
+        results = await asyncio.gather(*(run.result() for run in runs))
+        assert {result.outcome for result in results} == {"killed"}
+        assert await served.interlock.fleet.open_runs("user", "other") == 1
+        assert (await other.status()).state == "running"
+        await other.kill()
+
+
+async def test_what_cannot_be_killed_says_so(serve: Serve) -> None:
+    async with serve(waiting("a", [say("done")])) as served:
+        run = await served.start("a")
+        await served.end(run)
+        with pytest.raises(BadRequest, match="has already ended: completed"):
+            await run.kill()
+        with pytest.raises(RunNotFound, match="there is no run 'nobody'"):
+            await served.interlock.get("nobody").kill()
+        with pytest.raises(BadRequest, match="needs a subject"):
+            await served.interlock.fleet.kill("user", "")
+        with pytest.raises(BadRequest, match="user 'ada' is not killed"):
+            await served.interlock.fleet.release("user", "ada")
+        with pytest.raises(NoWorker, match="no worker has served nowhere here yet"):
+            await Interlock(served.client, fleet="nowhere").fleet.kill("all")
