@@ -30,6 +30,7 @@ from activities.alert import AlertActivity
 from activities.gate import Gate
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
+from activities.mcp import with_mcp_tools
 from activities.mirror import Mirror, max_age
 from activities.model import ModelActivity
 from activities.providers import Providers
@@ -80,8 +81,9 @@ async def serving(
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
+        whole = await stack.enter_async_context(with_mcp_tools(agents))
         gate = await _fleet(stack, client, fleet or fleet_id())
-        registry = Registry(agents, known, gate)
+        registry = Registry(whole, known, gate)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
         model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from interlock import ports
 from interlock.agents import Agent
 from interlock.contracts import AgentSpec, ResolveAgent, Retry
 from interlock.errors import Failure
-from interlock.tools import Tool
+from interlock.mcp_server import McpServer
+from interlock.tools import AgentTool
 
 
 class BadReference(ValueError):
@@ -112,16 +112,14 @@ def _by_name(agents: Iterable[Agent]) -> dict[str, Agent]:
     return found
 
 
-def _tools(agents: Iterable[Agent]) -> list[Tool]:
-    found: dict[str, Tool] = {}
+def _tools(agents: Iterable[Agent]) -> list[AgentTool]:
+    """The tools to be served. Those of MCP servers are among them once the servers have been asked."""
+    found: dict[str, AgentTool] = {}
     for agent in agents:
         for tool in agent.tools:
-            if found.setdefault(tool.name, tool) is not tool:
-                places = " and ".join(_place(each) for each in (found[tool.name], tool))
+            if isinstance(tool, McpServer):
+                continue
+            if found.setdefault(tool.name, tool) != tool:
+                places = " and ".join(each.origin for each in (found[tool.name], tool))
                 raise BadReference(f"two tools are named {tool.name!r}: {places}; rename one, or @tool(name=...)")
     return list(found.values())
-
-
-def _place(tool: Tool) -> str:
-    function = inspect.unwrap(tool.function)
-    return f"{function.__module__}.{function.__qualname__}"

@@ -26,7 +26,7 @@ from interlock.contracts import Kill, ProbeReply
 from interlock.errors import Failure
 from interlock.fleet import FleetView
 from interlock.policies import fleet
-from interlock.policies.admission import Go, Out, Refuse, Wait, came_back, judge
+from interlock.policies.admission import Go, Out, Refuse, Wait, came_back, judge, soon_enough
 
 log = structlog.get_logger("interlock.gate")
 
@@ -143,7 +143,10 @@ class Gate:
             admission.generation, admission.probe = reply.generation, True
             return True
         if reply.retry_at is not None:
-            raise _open(name, reply.retry_at, self._mirror.view.breaker(name).error)
+            view = self._mirror.view
+            being_tried = view.breaker(name).model_copy(update={"state": "half_open"})
+            retry_at = soon_enough(view.settings_of(name), being_tried, reply.retry_at, datetime.now(UTC))
+            raise _open(name, retry_at, being_tried.error)
         await self._until_turned(1.0)  # closed by now: the mirror is about to hear of it
         return False
 

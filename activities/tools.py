@@ -17,16 +17,18 @@ from activities.faults import application_error
 from activities.gate import Gate
 from activities.heartbeat import heartbeating
 from activities.outages import tells_of_outage
+from activities.results import fitting
 from activities.threads import in_thread
 from interlock import options, ports
 from interlock.contracts import ToolCall, ToolResult
 from interlock.errors import Failure, ToolError
-from interlock.tools import Tool, ToolContext
+from interlock.secrets import redacted
+from interlock.tools import AgentTool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
 
 
-def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
+def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
     """The activity that runs ``tool``, each attempt past the ``gate``."""
 
     @activity.defn(name=f"{ports.TOOL_PREFIX}{tool.name}")
@@ -41,8 +43,6 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
             )
             raise application_error(failure, call.retry) from None
         context = _context(call)
-        if tool.context_parameter is not None:
-            arguments[tool.context_parameter] = context
         run_id, left = activity.info().workflow_id or "", _patience()
         let_in = False
         try:
@@ -56,7 +56,7 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
                     tool, call, arguments, context, seconds=left, killed=lambda: admission.killed is not None
                 )
         except ToolError as error:
-            return _result(call, str(error), began, is_error=True)
+            return await _result(call, str(error), began, is_error=True)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
                 raise
@@ -67,17 +67,17 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
             # Not `from failure`: one of megabytes could not be reported, and would hold the call until its time-out.
             raise application_error(failure, call.retry, {**failure.told, "began": str(let_in)}) from None
         try:
-            return _result(call, tool.render(value), began)
+            return await _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
             log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
             said = f"{tool.name} was run, but what it returned cannot be shown: {_line(error)}"
-            return _result(call, said, began, is_error=True)
+            return await _result(call, said, began, is_error=True)
 
     return run
 
 
 async def _attempt(
-    tool: Tool,
+    tool: AgentTool,
     call: ToolCall,
     arguments: dict[str, Any],
     context: ToolContext,
@@ -90,29 +90,46 @@ async def _attempt(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await _invoke(tool, arguments)
+            return await _invoke(tool, arguments, context)
     except asyncio.CancelledError as error:
         context.cancelled.set()
         if activity.is_cancelled() or killed():
             raise
         raise _failure(tool, call, error) from None  # its own: nobody has cancelled the call
-    except (ToolError, Failure):
+    except ToolError:
         raise
+    except Failure as known:
+        raise _fate(known, call) from None
     except Exception as error:  # noqa: BLE001  # raised again, as one of ours
         context.cancelled.set()
         raise (_timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)) from None
 
 
-async def _invoke(tool: Tool, arguments: dict[str, Any]) -> Any:
+async def _invoke(tool: AgentTool, arguments: dict[str, Any], context: ToolContext) -> Any:
     if tool.is_async:
         try:
-            return await tool.function(**arguments)
-        except SystemExit as error:  # it would end the worker
-            raise RuntimeError(f"SystemExit: {error}") from error
-    return await in_thread(tool.function, **arguments)
+            return await tool.invoke(arguments, context)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
+            # the call open until its time-out.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+    return await in_thread(tool.invoke, arguments=arguments, context=context)
 
 
-def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
+def _fate(failure: Failure, call: ToolCall) -> Failure:
+    """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
+    log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=str(failure))
+    down = failure.outage or failure.kind == "ToolFailed"
+    if failure.kind != "ToolFailed" or failure.fate != "unknown" or call.effect != "write":
+        failure.outage = down
+        return failure
+    said = f"{failure}. It may or may not have taken effect, and it will not be run again by itself."
+    return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=down)
+
+
+def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
     """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
     Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
     where = traceback.format_tb(error.__traceback__)[-5:]
@@ -121,7 +138,7 @@ def _failure(tool: Tool, call: ToolCall, error: BaseException) -> Failure:
     return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
 
 
-def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
+def _timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
     """A write that was given up on may have taken effect all the same; the model is told so."""
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
     said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
@@ -132,22 +149,15 @@ def _timed_out(tool: Tool, call: ToolCall, began: float) -> Failure:
 
 
 def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = redacted(str(error)).strip().splitlines()
     said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
     return f"{type(error).__name__}: {said}"
 
 
-def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
+async def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
     seconds = round(time.monotonic() - began, 3)
-    return ToolResult(content=_cut(content, call.max_result_bytes), is_error=is_error, seconds=seconds)
-
-
-def _cut(content: str, most: int) -> str:
-    data = content.encode(errors="replace")
-    if len(data) <= most:
-        return data.decode()
-    kept = data[:most].decode(errors="ignore")
-    return f"{kept}\n[cut: {len(data)} bytes in all, the first {most} are above; ask for less at a time]"
+    content = await fitting(redacted(content), call.max_result_bytes)
+    return ToolResult(content=content, is_error=is_error, seconds=seconds)
 
 
 def _context(call: ToolCall) -> ToolContext:

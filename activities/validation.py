@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+from referencing import Registry
 
 from interlock.contracts import AgentSpec, AssistantMessage, CallPart
 
 DEEPEST = 100
 """How deep arguments may nest. Every reader after this one recurses: pydantic to 200, Python to about 1000."""
+
+MOST_REFERENCES = 20_000
+"""How many references of a schema are followed for one call."""
 
 
 def problems(message: AssistantMessage, spec: AgentSpec) -> dict[str, str]:
@@ -35,17 +44,40 @@ def problem(call: CallPart, spec: AgentSpec) -> str | None:
     except ValueError as error:
         return f"ToolArgumentsInvalid: the arguments of {call.tool} are not JSON: {error}. Nothing was run."
     try:
-        errors = list(islice(Draft202012Validator(tool.parameters).iter_errors(arguments), 5))
+        said = misfit(tool.parameters, arguments)
     except Exception as error:  # noqa: BLE001 - a schema that cannot be applied; the reply is paid for all the same
         said = f"the schema of {call.tool} cannot be applied: {type(error).__name__}"
         return f"ToolArgumentsInvalid: {said}. Nothing was run."
+    if said is None:
+        return None
+    return f"ToolArgumentsInvalid: the arguments of {call.tool} do not fit its schema: {said}. Nothing was run."
+
+
+def misfit(schema: dict[str, Any], arguments: Any) -> str | None:
+    """How arguments do not fit a schema, in a line. Raises whatever a schema raises that cannot be applied."""
+    _references.set([0])
+    # An empty registry: otherwise a schema that refers to an address makes this worker fetch it.
+    errors = list(islice(_BoundedValidator(schema, registry=Registry()).iter_errors(arguments), 5))
     if not errors:
         return None
-    said = "; ".join(
+    return "; ".join(
         f"{'.'.join(map(str, error.path))[:200] or 'arguments'}: {error.message[:200]}"
         for error in sorted(errors, key=lambda error: list(map(str, error.path)))
     )
-    return f"ToolArgumentsInvalid: the arguments of {call.tool} do not fit its schema: {said}. Nothing was run."
+
+
+def _bounded_reference(validator: Validator, reference: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Parts that each refer twice to the next double the work at every step: 40 of them would take for ever."""
+    _references.get()[0] += 1
+    if _references.get()[0] > MOST_REFERENCES:
+        raise RecursionError(f"more than {MOST_REFERENCES} references followed")
+    yield from Draft202012Validator.VALIDATORS["$ref"](validator, reference, instance, schema)
+
+
+_references: ContextVar[list[int]] = ContextVar("references")
+_BoundedValidator: type[Validator] = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"$ref": _bounded_reference}
+)
 
 
 def read_arguments(text: str) -> Any:

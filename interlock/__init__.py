@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from interlock.client import Interlock
     from interlock.contracts import Account, AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
     from interlock.errors import ToolError
+    from interlock.mcp_server import mcp
+    from interlock.secrets import Secret
     from interlock.tools import Tool, ToolContext, tool
 
 _WHERE = {
@@ -22,6 +24,7 @@ _WHERE = {
     "Tool": "tools",
     "ToolContext": "tools",
     "tool": "tools",
+    "mcp": "mcp_server",
     "Interlock": "client",
     "AgentResult": "contracts",
     "AgentTask": "contracts",
@@ -32,6 +35,7 @@ _WHERE = {
     "RunStatus": "contracts",
     "Usage": "contracts",
     "ToolError": "errors",
+    "Secret": "secrets",
 }
 
 __all__ = [
@@ -45,10 +49,12 @@ __all__ = [
     "Price",
     "Retry",
     "RunStatus",
+    "Secret",
     "Tool",
     "ToolContext",
     "ToolError",
     "Usage",
+    "mcp",
     "tool",
 ]
 

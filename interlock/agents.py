@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from interlock.contracts import Account, AgentSpec, Limits, Models, Price, Retry, Rung
-from interlock.tools import NAME, Tool
+from interlock.mcp_server import McpServer
+from interlock.tools import NAME, AgentTool
 
 _MODEL = re.compile(r"[a-z][a-z0-9/_-]*:\S+")
 
@@ -46,7 +47,7 @@ class Agent:
     name: str
     instructions: str
     models: Models | str
-    tools: Sequence[Tool] = ()
+    tools: Sequence[AgentTool | McpServer] = ()
     limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Price] = field(default_factory=dict)
     retry: Retry = field(default_factory=Retry)
@@ -66,12 +67,7 @@ class Agent:
         for model in self.chosen.all():
             if not _MODEL.fullmatch(model):
                 raise ValueError(f"agent {self.name}: model {model!r} is not provider:model, e.g. openai:gpt-5-mini")
-        for each in self.tools:
-            if not isinstance(each, Tool):
-                raise TypeError(f"agent {self.name}: {each!r} is not a tool; decorate the function with @tool")
-        names = [each.name for each in self.tools]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"agent {self.name}: two tools named {', '.join(sorted(twice))}")
+        self._check_tools()
         if self.max_parallel_tools < 1 or self.max_output_tokens < 1:
             raise ValueError(f"agent {self.name}: max_parallel_tools and max_output_tokens must be at least 1")
         if self.repeat_limit < 2:
@@ -83,6 +79,15 @@ class Agent:
         if self.cache_scope not in ("user", "agent"):
             raise ValueError(f"agent {self.name}: cache_scope {self.cache_scope!r} is neither user nor agent")
 
+    def _check_tools(self) -> None:
+        for each in self.tools:
+            if not isinstance(each, AgentTool | McpServer):
+                raise TypeError(f"agent {self.name}: {each!r} is not a tool; decorate the function with @tool")
+        for kind, what in ((AgentTool, "tools"), (McpServer, "MCP servers")):
+            names = [each.name for each in self.tools if isinstance(each, kind)]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"agent {self.name}: two {what} named {', '.join(sorted(twice))}")
+
     @property
     def chosen(self) -> Models:
         return Models.one(self.models) if isinstance(self.models, str) else self.models
@@ -90,7 +95,11 @@ class Agent:
     def spec(self, prices: Mapping[str, Price] | None = None) -> AgentSpec:
         """What a run of this agent records. ``prices``: of every model it may use, where known."""
         said = self.limits.model_dump(exclude_none=True)
-        tools = tuple(each.spec() for each in self.tools)
+        if unasked := [each.name for each in self.tools if isinstance(each, McpServer)]:
+            raise ValueError(
+                f"agent {self.name}: MCP server {unasked[0]} has not been asked for its tools; a worker does"
+            )
+        tools = tuple(each.spec() for each in self.tools if isinstance(each, AgentTool))
         return AgentSpec(
             name=self.name,
             instructions=self.instructions,

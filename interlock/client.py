@@ -28,6 +28,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from interlock import results
 from interlock import search_attributes as sa
 from interlock.client_accounts import SharedAccount, open_accounts
 from interlock.client_fleet import Fleet
@@ -229,6 +230,11 @@ class Interlock:
             raise _explain(error, id) from error
         except ValueError as error:
             raise BadRequest(f"run {id}: {error}") from error
+
+    async def result_in_store(self, id: str, digest: str) -> str:
+        """A result of a tool that was too long for the history of run ``id``, whole, from ``INTERLOCK_STORE``.
+        ``digest``: as the note at the end of the result says, ``results/<digest>``."""
+        return await results.read(self.client.data_converter, self.client.namespace, id, digest)
 
     async def follow(self, id: str) -> AsyncIterator[HistoryEvent]:
         """A run's events as they happen, across continue-as-new, to its end. A long poll on the history: it needs

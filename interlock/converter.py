@@ -70,6 +70,10 @@ class FileStore(StorageDriver):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
     def name(self) -> str:
         return "interlock.files"
 
@@ -106,8 +110,17 @@ class FileStore(StorageDriver):
 def data_converter(store: Path | None = None) -> DataConverter:
     """The data converter of every Interlock client and worker. ``store``: where large payloads are kept;
     default ``INTERLOCK_STORE``, else ``.interlock/store``."""
-    directory = store or Path(os.environ.get("INTERLOCK_STORE", ".interlock/store"))
+    driver = FileStore(store or store_directory())
     return DataConverter(
         payload_converter_class=InterlockPayloadConverter,
-        external_storage=ExternalStorage(drivers=[FileStore(directory)], payload_size_threshold=STORE_ABOVE),
+        external_storage=ExternalStorage(drivers=[driver], payload_size_threshold=STORE_ABOVE),
     )
+
+
+def store_directory(converter: DataConverter | None = None) -> Path:
+    """Where files of this namespace are kept: what ``converter`` uses, else ``INTERLOCK_STORE``, else its default."""
+    storage = converter.external_storage if converter is not None else None
+    for driver in storage.drivers if storage is not None else ():
+        if isinstance(driver, FileStore):
+            return driver.directory
+    return Path(os.environ.get("INTERLOCK_STORE", ".interlock/store"))

@@ -141,3 +141,15 @@ def sweep(summary: str) -> workflow.ActivityConfig:
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
         summary=summary,
     )
+
+
+MCP_BRIEF_LIFE = timedelta(seconds=60)
+"""A connection to an MCP server that ends sooner counts as a failed start."""
+
+MCP_BRIEF_WAIT = timedelta(seconds=2)
+"""How long a call waits for the next start of a server to be due; beyond that it fails at once, unsent."""
+
+
+def mcp_restart_gap(failed: int) -> timedelta:
+    """The least time between two starts of one MCP server, after so many failed ones in a row."""
+    return timedelta(seconds=min(30.0, 0.25 * 2.0 ** min(failed, 10)))

@@ -9,15 +9,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
+
+from interlock.secrets import redacted
 
 LogFormat = Literal["json", "console"]
 
 
 # Without the values of local variables: they hold prompts and secrets.
 _TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+
+
+def without_secrets(logger: Any, method: str, rendered: Any) -> str:
+    """The last processor: whatever a line was made of, no value of a ``Secret`` leaves with it."""
+    return redacted(str(rendered))
 
 
 def configure_logging(style: LogFormat | None = None, level: str | None = None) -> None:
@@ -51,7 +58,7 @@ def configure_logging(style: LogFormat | None = None, level: str | None = None) 
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=before,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, without_secrets],
         )
     )
     root = logging.getLogger()

@@ -10,6 +10,7 @@ import functools
 import inspect
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,7 +48,43 @@ class ToolContext:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class Tool:
+class AgentTool(ABC):
+    """What an agent's model may call, wherever it comes from: a function, or an MCP server.
+
+    is_async  ``invoke`` returns an awaitable; otherwise it may block, and runs in a thread"""
+
+    name: str
+    effect: Effect
+    is_async: bool
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Where it comes from, for messages to people."""
+
+    @property
+    def dependency(self) -> str:
+        """What the fleet's breakers know it by."""
+        return f"tool:{self.name}"
+
+    @abstractmethod
+    def spec(self) -> ToolSpec:
+        """What a run records of it."""
+
+    @abstractmethod
+    def bind(self, arguments: str) -> dict[str, Any]:
+        """What ``invoke`` takes, from the model's JSON text. Raises ``ValueError`` with one line."""
+
+    @abstractmethod
+    def invoke(self, arguments: dict[str, Any], context: ToolContext) -> Any:
+        """One attempt of a call."""
+
+    @abstractmethod
+    def render(self, value: Any) -> str:
+        """A result as the model is shown it."""
+
+
+class Tool(AgentTool):
     """A function an agent's model may call. Made by ``@tool``; still callable as the function it was."""
 
     def __init__(
@@ -97,9 +134,9 @@ class Tool:
         return f"<tool {self.name} ({self.effect})>"
 
     @property
-    def dependency(self) -> str:
-        """What its circuit breaker goes by."""
-        return f"tool:{self.name}"
+    def origin(self) -> str:
+        function = inspect.unwrap(self.function)
+        return f"{function.__module__}.{function.__qualname__}"
 
     def spec(self) -> ToolSpec:
         return ToolSpec(
@@ -125,6 +162,11 @@ class Tool:
             for name, info in type(model).model_fields.items()
             if name in model.model_fields_set
         }
+
+    def invoke(self, arguments: dict[str, Any], context: ToolContext) -> Any:
+        if self.context_parameter is not None:
+            arguments = {**arguments, self.context_parameter: context}
+        return self.function(**arguments)
 
     def render(self, value: Any) -> str:
         """A result as the model is shown it: text as it is, anything else as JSON of the declared type."""

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 LINE = 1000
 """Characters of a line that are looked at and shown. There are logs of one endless line."""
@@ -24,11 +24,16 @@ LINE = 1000
 def lines(path: Path, most: int = LINE) -> Iterator[str]:
     """The lines of a file, each cut to ``most`` characters; memory stays bounded whatever the file is."""
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        while text := file.readline(most + 1):
-            whole = text.endswith("\n")
-            yield text.rstrip("\r\n") if whole or len(text) <= most else f"{text[:most]}…"
-            while not whole and (rest := file.readline(1 << 16)):
-                whole = rest.endswith("\n")
+        yield from cut(file, most)
+
+
+def cut(file: TextIO, most: int = LINE) -> Iterator[str]:
+    """The lines of a file that is open, each cut to ``most`` characters."""
+    while text := file.readline(most + 1):
+        whole = text.endswith("\n")
+        yield text.rstrip("\r\n") if whole or len(text) <= most else f"{text[:most]}…"
+        while not whole and (rest := file.readline(1 << 16)):
+            whole = rest.endswith("\n")
 
 
 def scan(pattern: str, files: list[tuple[str, str]], limit: int) -> dict[str, Any]:

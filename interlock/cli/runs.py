@@ -9,12 +9,21 @@ from cyclopts import Parameter
 from interlock.cli import OK, screen
 from interlock.cli.options import Common, Misused, RunId
 from interlock.cli.session import complain, connected, soon
+from interlock.present import printable
 
 if TYPE_CHECKING:
     from interlock.client import Interlock
     from interlock.contracts import RunStatus
 
 State: TypeAlias = Literal["starting", "running", "paused", "waiting_approval", "waiting_breaker", "closed"]
+Result: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        name="--result",
+        help="Instead, one tool result that was too long for the history, whole: the digits after results/ in the "
+        "note at its end. From INTERLOCK_STORE.",
+    ),
+]
 
 
 def status(run: RunId, /, *, common: Common = Common()) -> int:  # noqa: B008
@@ -80,12 +89,19 @@ def list_runs(
     return connected(common, work)
 
 
-def transcript(run: RunId, /, *, common: Common = Common()) -> int:  # noqa: B008
+def transcript(run: RunId, /, *, result: Result = None, common: Common = Common()) -> int:  # noqa: B008
     """The conversation of a run so far, in full, from its history. Needs no worker."""
 
     async def work(interlock: Interlock) -> int:
         from interlock.cli import conversation
 
+        if result is not None:
+            whole = await interlock.result_in_store(run, result)
+            if common.json:
+                screen.write_json({"run": run, "result": result, "content": whole})
+            else:
+                print(printable(whole))
+            return OK
         told = await interlock.transcript(run)
         if common.json:
             screen.write_json({"run": run, **told.model_dump(mode="json")})

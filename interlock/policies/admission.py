@@ -65,9 +65,17 @@ def judge(settings: BreakerSettings, view: BreakerView, out: Out, now: datetime)
         case "probe":
             return Go(probe=True)
         case datetime() as retry_at:
-            return Refuse(retry_at)
+            return Refuse(soon_enough(settings, view, retry_at, now))
         case _:
             return _carefully(settings, out, now)
+
+
+def soon_enough(settings: BreakerSettings, view: BreakerView, retry_at: datetime, now: datetime) -> datetime:
+    """When to ask again. A probe's lease says when its holder is given up at the latest; mostly it answers long before,
+    and whoever slept until then would sleep through it."""
+    if view.state != "half_open":
+        return retry_at
+    return min(retry_at, now + timedelta(seconds=settings.recovery_seconds))
 
 
 def _carefully(settings: BreakerSettings, out: Out, now: datetime) -> Verdict:

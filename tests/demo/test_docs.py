@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from interlock import Account, Agent, Limits, Retry, ToolContext, tool
+from interlock import Account, Agent, Limits, Retry, ToolContext, mcp, tool
 from interlock.errors import TABLE
 from interlock.testing import SCRIPTS
 from interlock.tools import Tool
@@ -50,6 +50,12 @@ def test_a_table_has_every_field(after: str, kind: type) -> None:
 def test_the_options_of_a_tool_and_their_defaults() -> None:
     parameters = list(inspect.signature(Tool.__init__).parameters.values())[2:]
     told = {name: default.strip().strip("`").strip('"') for name, default in rows("## @tool").items()}
+    assert told == {parameter.name: str(parameter.default) for parameter in parameters}
+
+
+def test_the_options_of_an_mcp_server_and_their_defaults() -> None:
+    parameters = list(inspect.signature(mcp).parameters.values())[1:]
+    told = {name: default.strip().strip("`") for name, default in rows("## Tools of an MCP server").items()}
     assert told == {parameter.name: str(parameter.default) for parameter in parameters}
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from examples.analyst import analyst
 from examples.offline import turn, words_of
-from interlock import ToolError
+from interlock import Tool, ToolError
 from interlock.contracts import AssistantMessage, CallPart, Message, TextPart, ToolMessage, UserMessage
 from tests.conftest import source_root
 
-TOOLS = {tool.name: tool for tool in analyst.tools}
+TOOLS = {tool.name: tool for tool in analyst.tools if isinstance(tool, Tool)}
 
 
 async def converse(question: str, *, steer: str = "") -> tuple[str, list[Message]]:

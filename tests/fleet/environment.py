@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -16,6 +15,9 @@ from interlock.contracts import BreakerSettings
 from interlock.testing import Say, ScriptedModel, replay
 from tests.conftest import Served
 from workflows.fleet_control import FleetControl
+
+NEVER = BreakerSettings(failure_threshold=10_000, least_calls=10_000)
+"""For tests of something else, where many calls fail on purpose."""
 
 QUICK = BreakerSettings(failure_threshold=3, recovery_seconds=0.5, recovery_max=2.0)
 
@@ -40,6 +42,16 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -
             await asyncio.sleep(0.05)
 
 
+async def configured(served: Served, settings: BreakerSettings) -> None:
+    """Let all breakers judge by ``settings``, and wait until that is known."""
+    await served.interlock.fleet.configure(settings)
+
+    async def known() -> bool:
+        return (await served.interlock.fleet.view()).defaults == settings
+
+    await until(known)
+
+
 async def in_flight(run: Run, activity: str) -> None:
     """Wait until ``activity`` of the run is at a worker."""
 
@@ -61,6 +73,3 @@ async def events(client: Client, id: str, kind: EventType.ValueType) -> int:
 async def replay_fleet(served: Served) -> None:
     """The fleet's own history takes the same way again."""
     await replay(served.client, served.client.get_workflow_handle(served.interlock.fleet.id), FleetControl)
-
-
-SOON = timedelta(seconds=1)

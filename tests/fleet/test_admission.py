@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.contracts import BreakerSettings, BreakerView
+from interlock.contracts import BreakerSettings, BreakerView, Probe
 from interlock.policies.admission import HOLD, SLOW_START, Go, Out, Refuse, Wait, came_back, judge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,6 +49,12 @@ def test_an_open_breaker_is_the_fleets_business() -> None:
     later = NOW + timedelta(seconds=7)
     assert judge(SETTINGS, BreakerView(state="open", retry_at=later), out(proven=True), NOW) == Refuse(later)
     assert judge(SETTINGS, BreakerView(state="open", retry_at=NOW), out(proven=True), NOW) == Go(probe=True)
+
+
+def test_whoever_waits_for_a_probe_does_not_sleep_through_its_answer() -> None:
+    lease = Probe(worker="w", until=NOW + timedelta(seconds=600))
+    view = BreakerView(state="half_open", probe=lease, retry_at=NOW + timedelta(seconds=600))
+    assert judge(SETTINGS, view, out(), NOW) == Refuse(NOW + timedelta(seconds=30))
 
 
 def test_what_came_back_counts_once_and_only_in_its_generation() -> None:

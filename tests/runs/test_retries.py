@@ -18,6 +18,7 @@ from tests.billing.behaviours import always, failing, sequence
 from tests.billing.environment import MODELS, billing
 from tests.billing.server import BillingServer
 from tests.conftest import Serve
+from tests.fleet.environment import NEVER, configured
 
 CHAT, ANTHROPIC = MODELS["chat"], MODELS["anthropic"]
 QUICK = Retry(attempts=4, initial=0.05, maximum=0.2)
@@ -32,7 +33,17 @@ def look() -> str:
 
 def agent(*, fallback: tuple[str, ...] = (), **options: Any) -> Agent:
     models = Models(simple=CHAT, medium=CHAT, complex=CHAT, fallback=fallback)
-    return Agent(**{"name": "a", "instructions": "", "models": models, "retry": QUICK, "tools": [look], **options})
+    return Agent(
+        **{
+            "name": "a",
+            "instructions": "",
+            "models": models,
+            "retry": QUICK,
+            "tools": [look],
+            "repeat_limit": 1000,
+            **options,
+        }
+    )
 
 
 def gaps(server: BillingServer) -> list[float]:
@@ -116,6 +127,7 @@ async def test_runs_that_failed_together_do_not_return_together(serve: Serve) ->
 
     retry = Retry(attempts=3, initial=1.0, maximum=1.0)
     async with billing(behaviour), serve(agent(retry=retry)) as served:
+        await configured(served, NEVER)
         runs = [await served.start("a", f"run {n}") for n in range(12)]
         assert {(await served.end(run)).outcome for run in runs} == {"completed"}
     waits = [again - first for first, again in at.values()]
