@@ -24,13 +24,14 @@ OF_A_RUN = (
 
 RUNS = Group("Runs", sort_key=1)
 CONTROL = Group("A run under way", sort_key=2)
-BUDGETS = Group("Budgets that runs share", sort_key=3)
-SETUP = Group("Setup", sort_key=4)
+FLEET = Group("The whole fleet", sort_key=3)
+BUDGETS = Group("Budgets that runs share", sort_key=4)
+SETUP = Group("Setup", sort_key=5)
 
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import doctor, run, runs, signals
+    from interlock.cli import doctor, fleet, killing, run, runs, signals
 
     app = App(
         name="interlock",
@@ -49,11 +50,22 @@ def build() -> App:
         pause=signals.pause,
         resume=signals.resume,
         extend=signals.extend,
-        kill=signals.kill,
+        kill=killing.kill,
     )
+    _add(app, FLEET, release=killing.release, kills=fleet.kills)
+    app.command(_breakers())
     _add(app, SETUP, doctor=doctor.doctor)
     app.command(_accounts())
     app["--help"].group = app["--version"].group = SETUP
+    return app
+
+
+def _breakers() -> App:
+    from interlock.cli import fleet
+
+    app = App(name="breakers", help=fleet.HELP, help_epilogue=EXIT_CODES, version_flags=[], group=FLEET, sort_key=9)
+    app.default(fleet.breakers)
+    _add(app, None, set=fleet.set_breaker)
     return app
 
 
