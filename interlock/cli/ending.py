@@ -113,7 +113,7 @@ async def _taken_up(fleet: Fleet, taken: Callable[[FleetView], bool], before: da
 
 
 async def _refused(fleet: Fleet, taken: Callable[[FleetView], bool], what: str) -> None:
-    """Raises ``BadRequest`` where the fleet answers and has not done what it was told, ``NoWorker`` where it is silent."""
+    """Raises ``BadRequest`` where the fleet answers without having done it; ``NoWorker`` where it does not."""
     users = sum(kill.scope == "user" for kill in (await fleet.status()).kills)
     if not taken(await fleet.view()):
         raise BadRequest(f"{fleet.id} has not taken the {what}: {users:,} users are killed; release some of them")

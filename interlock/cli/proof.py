@@ -111,7 +111,10 @@ def show_many(to: Console, ended: Ended) -> None:
             ),
             ("stopped", f"{present.several(kill.stopped, 'call')} in flight"),
             ("ended", _runs(ended)),
-            ("refused", f"{present.several(kill.refused, 'call')} of these runs or of new ones"),
+            (
+                "refused",
+                f"{present.several(kill.refused, 'call')} of these runs or of new ones" if kill.refused else "",
+            ),
             ("left", Text(present.several(ended.left, "run"), "red") if ended.left else "none"),
             ("took", present.seconds(ended.seconds)),
             ("new runs", f"are refused until: {release}"),

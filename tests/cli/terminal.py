@@ -18,6 +18,7 @@ class Terminal:
     """A command at a pseudo-terminal, and what it has written to it so far."""
 
     process: subprocess.Popen[bytes]
+    descriptor: int
     shown: str = ""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -33,6 +34,10 @@ class Terminal:
             while text not in self.shown:
                 self._changed.clear()
                 await self._changed.wait()
+
+    def type(self, text: str) -> None:
+        """What a person types."""
+        os.write(self.descriptor, text.encode())
 
     async def code(self) -> int:
         return await asyncio.wait_for(asyncio.to_thread(self.process.wait), 60)
@@ -53,7 +58,7 @@ async def terminal(environment: Mapping[str, str], *command: str) -> AsyncIterat
         start_new_session=True,
     )
     os.close(theirs)
-    shown = Terminal(process)
+    shown = Terminal(process, ours)
     asyncio.get_running_loop().add_reader(ours, shown.read, ours)
     try:
         yield shown
