@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import structlog
 from temporalio import activity
@@ -24,9 +23,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.heartbeat import heartbeating
 from interlock import ports
 from interlock.contracts import Kill, Note, Sweep, SweepCall
-from interlock.killing import CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, step
-from interlock.policies.fleet import words
-from interlock.search_attributes import AGENT_USER, of_user
+from interlock.killing import CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, open_runs, step
+from interlock.policies.fleet import name, words
+from interlock.search_attributes import AGENT_USER
 
 log = structlog.get_logger("interlock.sweep")
 
@@ -59,6 +58,7 @@ class _Sweeping:
     def progress(self) -> Sweep:
         taken = list(self.rungs.values())
         return Sweep(
+            of=name(self.call.kill.scope, self.call.kill.subject),
             signalled=len(taken),
             cancelled=sum(rung != "signal" for rung in taken),
             terminated=taken.count("terminate"),
@@ -126,12 +126,7 @@ class _Sweeping:
 
     async def _open_runs(self) -> AsyncIterator[str]:
         killed: Kill = self.call.kill
-        # Runs that were started since are refused at the gate before their first call; there may be no end of them.
-        until = (killed.at + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        where = ["WorkflowType = 'AgentRun'", "ExecutionStatus = 'Running'", f"StartTime <= '{until}'"]
-        if killed.scope == "user":
-            where += of_user(killed.subject)
-        async for execution in self.client.list_workflows(" AND ".join(where)):
+        async for execution in self.client.list_workflows(open_runs(killed.scope, killed.subject, killed.at)):
             user = execution.typed_search_attributes.get(AGENT_USER)
             if killed.scope == "all" or user == killed.subject:
                 yield execution.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from temporalio.client import (
@@ -16,11 +17,13 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from interlock.connection import PATIENCE, no_worker, refused, valid
+from interlock.connection import PATIENCE, refused, valid
 from interlock.contracts import BreakerSettings, Configure, FleetStatus, KillOrder, Scope, Sweep
 from interlock.errors import BadRequest, NoWorker
 from interlock.fleet import FleetView
-from interlock.search_attributes import AGENT_USER, of_user
+from interlock.killing import open_runs
+from interlock.policies.fleet import name
+from interlock.search_attributes import AGENT_USER
 
 T = TypeVar("T")
 
@@ -54,7 +57,7 @@ class Fleet:
         order = valid(KillOrder, scope=scope, subject=subject, reason=reason, by=by)
         if not any((each.scope, each.subject) == (scope, order.subject) for each in (await self.view()).kills.values()):
             what = "everything is not killed" if scope == "all" else f"{scope} {subject!r} is not killed"
-            raise BadRequest(f"{what}; interlock breakers shows what is")
+            raise BadRequest(f"{what}; interlock kills shows what is")
         await self._signal("release", order)
 
     async def configure(self, settings: BreakerSettings, dependency: str = "") -> FleetStatus:
@@ -63,26 +66,24 @@ class Fleet:
         handle = self.client.get_workflow_handle(self.id)
         return await self._ask(handle.execute_update("configure", asked, result_type=FleetStatus))
 
-    async def sweep(self) -> Sweep | None:
-        """How far the sweep under way is; ``None``: there is none, or it has not said yet. Needs no worker."""
+    async def sweep(self, scope: Scope, subject: str = "") -> Sweep | None:
+        """How far the sweep of a kill is; ``None``: none is under way, or it has not said yet. Needs no worker."""
         described = await self._describe()
         for pending in described.raw_description.pending_activities:
             if pending.activity_type.name == "sweep" and pending.HasField("heartbeat_details"):
                 converter = self.client.data_converter
                 [told] = await converter.decode(list(pending.heartbeat_details.payloads), [Sweep])
-                return told if isinstance(told, Sweep) else None
+                if isinstance(told, Sweep) and told.of == name(scope, subject):
+                    return told
         return None
 
-    async def open_runs(self, scope: Scope, subject: str = "") -> int:
-        """How many runs are open that a kill covers, as the index knows it: a moment behind."""
-        where = ["WorkflowType = 'AgentRun'", "ExecutionStatus = 'Running'"]
+    async def open_runs(self, scope: Scope, subject: str = "", at: datetime | None = None) -> int:
+        """How many runs are open that a kill covers, as the index knows it: a moment behind. ``at``: when the kill was
+        given; runs that were started later, which are refused, are not counted."""
+        where = open_runs(scope, subject, at)
         if scope == "all":
-            return (await self.client.count_workflows(" AND ".join(where), rpc_timeout=PATIENCE)).count
-        where += of_user(subject)
-        users = [
-            found.typed_search_attributes.get(AGENT_USER)
-            async for found in self.client.list_workflows(" AND ".join(where))
-        ]
+            return (await self.client.count_workflows(where, rpc_timeout=PATIENCE)).count
+        users = [found.typed_search_attributes.get(AGENT_USER) async for found in self.client.list_workflows(where)]
         return users.count(subject)
 
     async def _describe(self) -> WorkflowExecutionDescription:
@@ -101,7 +102,7 @@ class Fleet:
         try:
             return await asyncio.wait_for(request, PATIENCE.total_seconds())
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            raise no_worker(f"fleet {self.id}", self.id) from error
+            raise NoWorker(f"fleet {self.id}: no worker answered; start one: python worker.py") from error
         except WorkflowUpdateFailedError as error:
             raise BadRequest(getattr(error.cause, "message", "") or str(error.cause)) from error
         except RPCError as error:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from interlock.contracts import KillOrder, Note
+from interlock.contracts import KillOrder, Note, Scope
+from interlock.errors import BadRequest
+from interlock.search_attributes import of_user
 
 Rung: TypeAlias = Literal["signal", "cancel", "terminate"]
 RUNGS: tuple[Rung, ...] = ("signal", "cancel", "terminate")
@@ -25,6 +27,21 @@ CANCEL_PATIENCE = 3.0
 """Seconds a rung is given to end the run before the next is taken."""
 
 _REQUEST = timedelta(seconds=4)
+
+_LATE = timedelta(seconds=2)
+"""A run that is started so soon after a kill may have passed a gate that had not closed."""
+
+
+def open_runs(scope: Scope, subject: str, at: datetime | None = None) -> str:
+    """A filter for the open runs that a kill covers. ``at``: when it was given. Runs that were started later are not
+    among them: they are refused at the gate before their first call, and there may be no end of them."""
+    where = ["WorkflowType = 'AgentRun'", "ExecutionStatus = 'Running'"]
+    if at is not None:
+        until = (at + _LATE).astimezone(UTC)
+        where.append(f"StartTime <= '{until:%Y-%m-%dT%H:%M:%SZ}'")
+    if scope == "user":
+        where += of_user(subject)
+    return " AND ".join(where)
 
 
 async def tell_fleet(client: Client, fleet: str, order: KillOrder) -> bool:
@@ -61,7 +78,8 @@ async def walk(handle: WorkflowHandle[Any, Any], note: Note, drop: Callable[[Not
     """Walk the ladder until the run has ended; returns the rung that ended it. ``drop``: has the workers drop the calls
     of a run that has not heard the signal, and so could not ask for it itself.
 
-    Raises ``RPCError`` where the server does, ``NOT_FOUND`` among them: there is no such run, or it has ended."""
+    Raises ``RPCError`` where the server does, ``NOT_FOUND`` among them: there is no such run, or it has ended. And
+    ``BadRequest`` when the server refuses all three."""
     taken: Rung = "signal"
     for rung, patience in zip(RUNGS, (SIGNAL_PATIENCE, CANCEL_PATIENCE, CANCEL_PATIENCE), strict=True):
         try:
@@ -74,7 +92,9 @@ async def walk(handle: WorkflowHandle[Any, Any], note: Note, drop: Callable[[Not
         if rung == "cancel":
             await drop(note)
         if accepted and await ended_within(handle, patience):
-            break
+            return taken
+    if not await ended_within(handle, 0):
+        raise BadRequest(f"run {handle.id} is still open: the server has terminated nothing; ask whoever runs it")
     return taken
 
 

@@ -47,6 +47,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", text.replace("\r\n", "\n"))
 
 
+def quoted(text: str) -> str:
+    """``text`` as one word of a command that people copy."""
+    return shlex.quote(printable(text))
+
+
 def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 

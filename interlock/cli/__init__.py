@@ -4,7 +4,8 @@
     options.py  what their flags accept
     session.py  from flags to a connected client, and from errors to one line and an exit code
     runs.py     status, list, transcript        run.py      run, follow
-    signals.py  steer, kill, pause, resume, extend
+    signals.py  steer, pause, resume, extend
+    killing.py  kill, release               fleet.py    kills, breakers, breakers set
     budget.py   budget show, set, list          doctor.py   doctor
     codec.py    codec-server
 

@@ -24,13 +24,14 @@ OF_A_RUN = (
 
 RUNS = Group("Runs", sort_key=1)
 CONTROL = Group("A run under way", sort_key=2)
-BUDGETS = Group("Budgets that runs share", sort_key=3)
-SETUP = Group("Setup", sort_key=4)
+FLEET = Group("The whole fleet", sort_key=3)
+BUDGETS = Group("Budgets that runs share", sort_key=4)
+SETUP = Group("Setup", sort_key=5)
 
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import approvals, codec, doctor, fork, run, runs, signals, top, trace
+    from interlock.cli import approvals, codec, doctor, fleet, fork, killing, run, runs, signals, top, trace
 
     app = App(
         name="interlock",
@@ -62,11 +63,22 @@ def build() -> App:
         approve=approvals.approve,
         reject=approvals.reject,
         extend=signals.extend,
-        kill=signals.kill,
+        kill=killing.kill,
     )
+    _add(app, FLEET, release=killing.release, kills=fleet.kills)
+    app.command(_breakers())
     _add(app, SETUP, doctor=doctor.doctor, **{"codec-server": codec.codec_server})
     app.command(_accounts())
     app["--help"].group = app["--version"].group = SETUP
+    return app
+
+
+def _breakers() -> App:
+    from interlock.cli import fleet
+
+    app = App(name="breakers", help=fleet.HELP, help_epilogue=EXIT_CODES, version_flags=[], group=FLEET, sort_key=9)
+    app.default(fleet.breakers)
+    _add(app, None, set=fleet.set_breaker)
     return app
 
 

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -17,10 +17,12 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSyste
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from interlock.client_fleet import Fleet
 from interlock.connection import PATIENCE, connect, task_queue
 from interlock.errors import InterlockError
+from interlock.fleet import fleet_id
 from interlock.pollers import Work, pollers
-from interlock.present import age, several, ui_url
+from interlock.present import age, one_line, several, ui_url
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 
 Mark: TypeAlias = Literal["ok", "failed", "note", "skipped"]
@@ -46,6 +48,7 @@ async def examine(queue: str | None) -> list[Check]:
         "search attributes": search_attributes,
         "workflow workers": lambda client: workers(client, queue, "workflow"),
         "activity workers": lambda client: workers(client, queue, "activity"),
+        "fleet switch": fleet_switch,
     }
     try:
         client = await connect()
@@ -71,6 +74,8 @@ async def _answer(name: str, check: Awaitable[Check]) -> Check:
         return await check
     except RPCError as error:
         return Check(name, "failed", error.message, "ask whoever runs the server")
+    except InterlockError as error:
+        return Check(name, "failed", str(error))
 
 
 async def namespace(client: Client) -> Check:
@@ -118,6 +123,22 @@ async def workers(client: Client, queue: str, work: Work) -> Check:
         )
     latest = age(datetime.now(UTC) - found[0].seen)
     return Check(name, "ok", f"{several(len(found), 'poller')} on task queue {queue!r}, last seen {latest} ago")
+
+
+async def fleet_switch(client: Client) -> Check:
+    """Whether there is a switch, whether somebody serves it, and whether it is off."""
+    name, fleet = "fleet switch", Fleet(client, fleet_id())
+    kills = (await fleet.view()).kills
+    for work in get_args(Work):
+        if not await pollers(client, fleet.id, work):
+            found = f"no worker serves {fleet.id}: nothing can be killed, and no breaker opens"
+            return Check(name, "failed", found, "start one: python worker.py, with the same INTERLOCK_FLEET")
+    if (everything := kills.get("all")) is not None:
+        found = one_line(f"everything is killed: {everything.reason or 'no reason given'} (by {everything.by})")
+        return Check(name, "failed", found, "new runs are let in by: interlock release --all")
+    if users := sum(each.scope == "user" for each in kills.values()):
+        return Check(name, "note", f"{fleet.id} is served; {several(users, 'user')} killed", "see: interlock kills")
+    return Check(name, "ok", f"{fleet.id} is served")
 
 
 def keys() -> Check:

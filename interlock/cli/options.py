@@ -100,6 +100,12 @@ ToolCalls: TypeAlias = Annotated[
     Parameter(help="Most calls of tools; a run that wants more is killed."),
 ]
 
+Failures: TypeAlias = Annotated[int | None, _of(r"\d+", int, "a whole number, 1 or more", 1)]
+Slices: TypeAlias = Annotated[int | None, _of(r"\d+", int, "a whole number from 1 to 100", 1)]
+Span: TypeAlias = Annotated[float | None, _of(_DECIMAL, float, "a number of seconds above 0", 1e-9)]
+Rate: TypeAlias = Annotated[float | None, _of(_DECIMAL, float, "a share above 0, up to 1, such as 0.5", 1e-9)]
+Factor: TypeAlias = Annotated[float | None, _of(_DECIMAL, float, "a number, 1 or more", 1)]
+
 _FLAGS = {
     "user_id": "--user",
     "agent": "AGENT",
@@ -107,6 +113,8 @@ _FLAGS = {
     "message": "MESSAGE",
     "reason": "--reason",
     "name": "ACCOUNT",
+    "subject": "--user",
+    "dependency": "DEPENDENCY",
 }
 
 

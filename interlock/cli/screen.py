@@ -67,8 +67,8 @@ def used(usage: Usage) -> str:
     return f"{present.dollars(usage.usd)}{unsettled} · {usage.input_tokens:,} tokens in · {usage.output_tokens:,} out"
 
 
-def result(to: Console, given: AgentResult) -> None:
-    """How a run ended: its answer, then what came of it and what it cost."""
+def result(to: Console, given: AgentResult, more: Iterable[tuple[str, str | Text]] = ()) -> None:
+    """How a run ended: its answer, then what came of it and what it cost, and ``more`` rows."""
     from rich.text import Text
 
     if given.output:
@@ -83,5 +83,6 @@ def result(to: Console, given: AgentResult) -> None:
             ("reason", present.one_line(given.reason or "")),
             ("as of", given.as_of.isoformat(timespec="seconds") if given.as_of else ""),
             ("cost", f"{used(given.usage)} · {did}"),
+            *more,
         ],
     )

@@ -1,8 +1,7 @@
-"""What is said to a run under way: steer, kill, pause, resume, extend."""
+"""What is said to a run under way: steer, pause, resume, extend."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -12,11 +11,7 @@ from interlock.cli.options import Common, Misused, Reason, RunId, Seconds, Steps
 from interlock.cli.session import connected, me, soon
 
 if TYPE_CHECKING:
-    from interlock.client import Interlock, Run
-    from interlock.contracts import AgentResult
-
-ENDS_WITHIN = 2.0
-"""Seconds to wait for a killed run to say how it ended."""
+    from interlock.client import Interlock
 
 
 def steer(
@@ -46,24 +41,6 @@ def pause(run: RunId, /, *, reason: Reason = "", common: Common = Common()) -> i
 def resume(run: RunId, /, *, reason: Reason = "", common: Common = Common()) -> int:  # noqa: B008
     """Make a paused run go on."""
     return _note(common, run, "resume", reason, "it goes on")
-
-
-def kill(run: RunId, /, *, reason: Reason = "", common: Common = Common()) -> int:  # noqa: B008
-    """End a run now. Its calls in flight are cancelled; no final answer is made."""
-    from interlock.contracts import Note
-
-    note = valid(Note, reason=reason, by=me())
-
-    async def work(interlock: Interlock) -> int:
-        target = interlock.get(run)
-        await target.kill(note.reason, note.by)
-        ended = await _end(target)
-        if ended is None or common.json:
-            return _sent(common, run, "kill", "it has not ended yet; no worker may be at it", ended)
-        screen.result(screen.console(), ended)
-        return OK
-
-    return connected(common, work)
 
 
 def extend(
@@ -112,17 +89,9 @@ def _note(common: Common, run: str, signal: str, reason: str, then: str) -> int:
     return connected(common, work)
 
 
-async def _end(run: Run) -> AgentResult | None:
-    try:
-        return await asyncio.wait_for(run.result(), ENDS_WITHIN)
-    except TimeoutError:
-        return None
-
-
-def _sent(common: Common, run: str, signal: str, then: str, result: AgentResult | None = None) -> int:
+def _sent(common: Common, run: str, signal: str, then: str) -> int:
     if common.json:
-        ended = {} if signal != "kill" else {"result": result.model_dump(mode="json") if result else None}
-        screen.write_json({"run": run, "sent": signal, **ended})
+        screen.write_json({"run": run, "sent": signal})
     else:
         screen.console().print(f"{signal} sent to {run}: {then}", soft_wrap=True)
     return OK

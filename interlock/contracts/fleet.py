@@ -73,7 +73,7 @@ class Breaker(Wire):
 
 class BreakerView(Wire):
     """What workers are told of a breaker, and what people are shown. ``watched``: it has failures to forget, so
-    successes are worth reporting."""
+    successes are worth reporting. ``opened_at``: the last time, of one that has not closed since."""
 
     state: Circuit = "closed"
     generation: int = 0
@@ -82,6 +82,7 @@ class BreakerView(Wire):
     probe: Probe | None = None
     error: str | None = None
     opened: int = 0
+    opened_at: AwareDatetime | None = None
 
 
 class Outcomes(Asked):
@@ -153,8 +154,10 @@ class Configure(Asked):
 
 
 class Sweep(Wire):
-    """How far the runs of a kill have been ended. Runs that took a second or third rung are named by their number."""
+    """How far the runs of a kill have been ended. Runs that took a second or third rung are named by their number.
+    ``of``: the kill, as ``user:ada`` or ``all``."""
 
+    of: str = ""
     signalled: int = 0
     cancelled: int = 0
     terminated: int = 0

@@ -94,6 +94,7 @@ def view(breaker: Breaker) -> BreakerView:
         probe=breaker.probe,
         error=breaker.error,
         opened=breaker.opened,
+        opened_at=breaker.opened_at,
     )
 
 

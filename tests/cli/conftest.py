@@ -41,14 +41,18 @@ class CommandLine:
     environment: Mapping[str, str]
 
     def on(self, served: Served) -> CommandLine:
-        """The same, for the queue that a worker serves."""
-        return replace(self, environment={**self.environment, "INTERLOCK_TASK_QUEUE": served.interlock.queue})
+        """The same, for the queue and the fleet that a worker serves."""
+        served_here = {
+            "INTERLOCK_TASK_QUEUE": served.interlock.queue,
+            "INTERLOCK_FLEET": served.interlock.fleet.id,
+        }
+        return replace(self, environment={**self.environment, **served_here})
 
     async def __call__(self, *arguments: str) -> Ran:
         process = await asyncio.create_subprocess_exec(
             *COMMAND, *arguments, env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), 120)
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
 

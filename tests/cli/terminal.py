@@ -30,6 +30,7 @@ class Terminal:
         self._changed.set()
 
     def press(self, keys: str) -> None:
+        """What a person types."""
         os.write(self.keyboard, keys.encode())
 
     async def until(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""``interlock steer``, ``pause``, ``resume``, ``extend`` and ``kill``."""
+"""``interlock steer``, ``pause``, ``resume`` and ``extend``."""
 
 from __future__ import annotations
 
@@ -50,36 +50,23 @@ async def test_a_run_is_paused_steered_extended_and_resumed(serve: Serve, cli: C
             assert remark in followed.out
 
 
-async def test_a_killed_run_says_how_it_ended_and_cannot_be_told_anything_more(serve: Serve, cli: CommandLine) -> None:
-    slow = ScriptedModel("cli-killed", [Say(text="late", delay=30)])
-    async with serve(Agent(name="slow", instructions="-", models=slow.model)) as served:
-        run, other = await served.start("slow"), await served.start("slow")
-        watching = asyncio.create_task(cli("follow", run.id))
-        killed, as_json = await asyncio.gather(
-            cli("kill", run.id, "--reason", "enough"), cli("kill", other.id, "--json")
-        )
-        assert killed.code == 0
-        assert "killed" in killed.out
-        assert "enough (by " in killed.out
-        assert as_json.json["result"]["outcome"] == "killed"
-        watched = await watching
-        assert watched.code == 1
-        assert "■ cli-killed · step 1" in watched.out or "cli-killed" not in watched.out
-        late = await asyncio.gather(*(cli(name, run.id) for name in ("kill", "pause")))
-        unknown = await asyncio.gather(cli("kill", "no-such-run"), cli("steer", "no-such-run", "hello"))
-        assert [ran.code for ran in (*late, *unknown)] == [1] * 4
-        assert all("has already ended" in ran.complaint for ran in late)
-        assert all("there is no run 'no-such-run'" in ran.complaint for ran in unknown)
-
-
 async def test_without_a_worker_a_signal_waits_and_an_update_says_so(serve: Serve, cli: CommandLine) -> None:
     slow = ScriptedModel("cli-left", [Say(text="late", delay=30)])
     async with serve(Agent(name="slow", instructions="-", models=slow.model), grace=timedelta()) as served:
         run = await served.interlock.start({"agent": "slow", "input": "go"})
-        await run.pause()
-    killed, extended = await asyncio.gather(cli("kill", run.id), cli("extend", run.id, "--steps", "3"))
-    assert killed.code == 0
-    assert "has not ended yet" in killed.out
+    paused, extended = await asyncio.gather(cli("pause", run.id), cli("extend", run.id, "--steps", "3"))
+    assert paused.code == 0
     assert extended.code == 1
     assert "no worker answers" in extended.complaint
     await run.handle.terminate()
+
+
+async def test_a_run_that_has_ended_or_never_was_cannot_be_told_anything(serve: Serve, cli: CommandLine) -> None:
+    model = ScriptedModel("cli-told-late", [Say(text="done")])
+    async with serve(Agent(name="quick", instructions="-", models=model.model)) as served:
+        run = await served.start("quick")
+        await served.end(run)
+        late, unknown = await asyncio.gather(cli("pause", run.id), cli("steer", "no-such-run", "hello"))
+    assert (late.code, unknown.code) == (1, 1)
+    assert "has already ended" in late.complaint
+    assert "there is no run 'no-such-run'" in unknown.complaint

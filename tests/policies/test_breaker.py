@@ -329,9 +329,17 @@ def test_views() -> None:
     assert view(told(CLOSED, 1, error="503")) == BreakerView(watched=True, error="503")
     assert view(told(told(CLOSED, 1), 0, 1)).watched, "in the window still"
     assert view(Breaker(failures=1)).watched
-    assert view(OPEN) == BreakerView(state="open", generation=1, retry_at=after(30), error="503", opened=1)
+    assert view(OPEN) == BreakerView(
+        state="open", generation=1, retry_at=after(30), error="503", opened=1, opened_at=after(0)
+    )
     assert view(HALF_OPEN) == BreakerView(
-        state="half_open", generation=2, retry_at=after(60), probe=HALF_OPEN.probe, error="503", opened=1
+        state="half_open",
+        generation=2,
+        retry_at=after(60),
+        probe=HALF_OPEN.probe,
+        error="503",
+        opened=1,
+        opened_at=after(0),
     )
 
 

@@ -16,6 +16,7 @@ EXPECTED: dict[str, Action] = {
     "ModelReplyInvalid": "retry",
     "ToolFailed": "retry",
     "AccountBusy": "retry",
+    "FleetUnreachable": "retry",
     "ModelRejected": "route_around",
     "CircuitOpen": "route_around",
     "ToolArgumentsInvalid": "route_around",
