@@ -15,12 +15,12 @@ from temporalio import activity
 
 from activities.faults import application_error
 from activities.gate import Gate
-from activities.heartbeat import heartbeating
+from activities.heartbeat import asked_for, heartbeating
 from activities.outages import tells_of_outage
 from activities.threads import in_thread
 from interlock import options, ports
 from interlock.contracts import ToolCall, ToolResult
-from interlock.errors import Failure, ToolError
+from interlock.errors import Failure, Kind, ToolError
 from interlock.tools import Tool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
@@ -60,6 +60,10 @@ def tool_activity(tool: Tool, gate: Gate) -> Callable[..., Any]:
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
                 raise
+            if not asked_for():
+                kind: Kind = "ToolOutcomeUnknown" if call.effect == "write" else "ToolFailed"
+                broken_off = Failure(kind, f"{tool.name} was broken off; nobody asked for its end", fate="unknown")
+                raise application_error(broken_off, call.retry, {"began": str(let_in)}) from None
             # A failure and not a cancellation, of which the SDK drops the details: whether it had begun.
             stopped = Failure("CallStopped", f"{tool.name} was stopped in flight", fate="unknown")
             raise application_error(stopped, call.retry, {"began": str(let_in)}) from None
