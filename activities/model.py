@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.faults import application_error
 from activities.gate import Gate
-from activities.heartbeat import heartbeating
+from activities.heartbeat import asked_for, heartbeating
 from activities.journal import Journal
 from activities.predicates import Predicates
 from activities.providers import Answer, Providers, Request
@@ -46,9 +46,10 @@ class ModelActivity(ports.Models):
             reply = await self._predicates.asked(reply, transcript.spec)
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
-            if activity.is_worker_shutdown():
+            if not asked_for():
                 activity.heartbeat(attempts)
-                raise ApplicationError("the worker is shutting down", attempts, type="WorkerShutdown") from None
+                why = "the worker is shutting down" if activity.is_worker_shutdown() else "nobody asked for its end"
+                raise ApplicationError(f"broken off: {why}", attempts, type="CallBrokenOff") from None
             # A failure and not a cancellation, of which the SDK drops the details: the run charges what a call
             # that was stopped may have cost.
             raise application_error(Failure("CallStopped", "stopped in flight"), call.retry, attempts) from None

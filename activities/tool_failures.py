@@ -60,6 +60,16 @@ def abandoned(tool: AgentTool, call: ToolCall) -> Failure:
     return Failure("ToolOutcomeUnknown", said, fate="unknown")
 
 
+def broken_off(tool: AgentTool, call: ToolCall) -> Failure:
+    """A call that was cancelled, and not by its run: reset or paused by an operator, or unknown to a server that has
+    just been started again."""
+    log.warning("tool.broken_off", tool=tool.name, call_id=call.call_id)
+    said = f"{tool.name} was broken off; nobody asked for its end"
+    if call.effect != "write":
+        return Failure("ToolFailed", said, fate="unknown")
+    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown")
+
+
 def timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
     """A write that was given up on may have taken effect all the same; the model is told so."""
     log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)

@@ -14,10 +14,10 @@ from temporalio import activity
 
 from activities.faults import application_error
 from activities.gate import Gate
-from activities.heartbeat import heartbeating
+from activities.heartbeat import asked_for, heartbeating
 from activities.results import fitting
 from activities.threads import in_thread
-from activities.tool_failures import abandoned, in_a_line, known, raised, timed_out, worker_ends
+from activities.tool_failures import abandoned, broken_off, in_a_line, known, raised, timed_out, worker_ends
 from interlock import options, ports
 from interlock.beside import Beside
 from interlock.contracts import ToolCall, ToolResult, Verdict
@@ -73,6 +73,8 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
                 if let_in and call.effect == "write" and worker_ends():
                     raise application_error(abandoned(tool, call), call.retry, {"began": "True"}) from None
                 raise
+            if not asked_for():
+                raise application_error(broken_off(tool, call), call.retry, {"began": str(let_in)}) from None
             # A failure and not a cancellation, of which the SDK drops the details: whether it had begun.
             stopped = Failure("CallStopped", f"{tool.name} was stopped in flight", fate="unknown")
             raise application_error(stopped, call.retry, {"began": str(let_in)}) from None

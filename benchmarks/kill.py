@@ -78,27 +78,28 @@ async def measure(tell: Callable[[str], None]) -> Report:
 
 async def _kills(fleet: Silent) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {what: [] for what in WHAT}
-    await fleet.fly(IN_FLIGHT)
+    # One worker has no more slots than calls are in flight: each run that ends makes room for the one in its place.
+    users = {user: await fleet.fly(RUNS_OF_USER, user) for user in (f"killed-{number}" for number in range(USERS))}
+    others = await fleet.fly(IN_FLIGHT - USERS * RUNS_OF_USER)
     for _ in range(RUNS):
         for what in ("run", "cancel"):
-            text, request = next(iter(fleet.in_flight().items()))
-            handle = fleet.plain.get_workflow_handle(text)
+            text = others.pop(0)
+            request, handle = fleet.in_flight()[text], fleet.plain.get_workflow_handle(text)
             began = time.monotonic()
             if what == "run":
                 await handle.signal("kill", {"reason": "measured", "by": "bench"})
             else:
                 await handle.cancel()
             found[what] += await fleet.closed([request], began)
-        await fleet.fly(2)
+            others += await fleet.fly(1)
     control = fleet.plain.get_workflow_handle(FLEET)
-    for number in range(USERS):
-        user = f"killed-{number}"
-        texts = await fleet.fly(RUNS_OF_USER, user)
+    for user, texts in users.items():
         requests = [fleet.in_flight()[text] for text in texts]
         began = time.monotonic()
         await control.signal("kill", {"scope": "user", "subject": user, "reason": "measured", "by": "bench"})
         found["user"] += await fleet.closed(requests, began)
         await fleet.none_left(user)
+        await fleet.fly(RUNS_OF_USER)
     flying = list(fleet.in_flight().values())
     began = time.monotonic()
     await control.signal("kill", {"scope": "all", "reason": "measured", "by": "bench"})

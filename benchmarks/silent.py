@@ -114,11 +114,11 @@ class Silent:
             while not condition():
                 await asyncio.sleep(0.02)
 
-    async def none_left(self, scope_user: str | None = None) -> None:
+    async def none_left(self, user: str | None = None) -> None:
         """Wait until the index knows of no open run, of one user or of all."""
         while True:
             count = self.interlock.fleet.open_runs
-            if await (count("user", scope_user) if scope_user else count("all")) == 0:
+            if await (count("user", user) if user else count("all")) == 0:
                 return
             await asyncio.sleep(0.1)
 

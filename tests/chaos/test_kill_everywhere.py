@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio import workflow
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
@@ -30,6 +29,7 @@ from tests.billing import Reply, Request
 from tests.billing.behaviours import always
 from tests.billing.server import BillingServer
 from tests.chaos.fleets import Workers, start, workers
+from tests.chaos.incompatible import Incompatible
 from tests.chaos.parked import patient, stubborn
 from tests.chaos.servers import restartable
 from tests.conftest import Serve, Served
@@ -150,15 +150,6 @@ async def test_before_its_delayed_start(serve: Serve) -> None:
 # -- runs that cannot hear --------------------------------------------------------------------------------------
 
 
-@workflow.defn(name="AgentRun")
-class Incompatible:
-    """A bad deploy: what a run has done so far is not what this would have."""
-
-    @workflow.run
-    async def run(self, *args: Any) -> None:
-        await workflow.sleep(timedelta(hours=1))
-
-
 async def test_whose_workflow_task_keeps_failing(serve: Serve, temporal: Client) -> None:
     async with billed(always(Reply(hang=True))) as provider:
         async with serve(patient, grace=timedelta(0)) as served:
@@ -245,6 +236,17 @@ async def test_with_the_server_killed(tmp_path: Path) -> None:
 # -- out of sight -----------------------------------------------------------------------------------------------
 
 
+async def until(mirror: Mirror, *, blind: bool) -> None:
+    while mirror.blind is not blind:
+        await asyncio.sleep(0.05)
+
+
+async def refused(gate: Gate) -> str:
+    with pytest.raises(Failure) as failure:
+        await let_out(gate)
+    return failure.value.kind
+
+
 async def let_out(gate: Gate) -> None:
     """Raises before the block when the gate lets nothing out."""
     async with gate.admit("model", run="run", user="ada", seconds=10):
@@ -260,18 +262,10 @@ async def test_a_blind_mirror_lets_nothing_out(tmp_path: Path, serve: Serve) -> 
         try:
             await let_out(gate)
             await server.kill()
-            await _sees(mirror, nothing=True)
-            with pytest.raises(Failure, match="has not heard of") as refused:
-                await let_out(gate)
-            assert refused.value.kind == "FleetUnreachable"
+            await until(mirror, blind=True)
+            assert await refused(gate) == "FleetUnreachable"
             await server.begin()
-            await _sees(mirror, nothing=False)
+            await until(mirror, blind=False)
             await let_out(gate)
         finally:
             await mirror.stop()
-
-
-async def _sees(mirror: Mirror, *, nothing: bool) -> None:
-    """Wait until the mirror is blind, or no longer."""
-    while mirror.blind is not nothing:
-        await asyncio.sleep(0.05)

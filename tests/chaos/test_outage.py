@@ -29,8 +29,9 @@ from workflows.fleet_control import FleetControl
 RUNS, WORKERS = 200, 3
 SCALE = 40
 OUTAGE = 600 / SCALE
-# The defaults, with a cap of 160 s on the time between two tries.
-SETTINGS = BreakerSettings(failure_threshold=5, recovery_seconds=30 / SCALE, recovery_max=160 / SCALE)
+# The defaults, with a cap of 160 s on the time between two tries; and however busy the machine is, it is not taken for
+# a slow provider.
+SETTINGS = BreakerSettings(failure_threshold=5, recovery_seconds=30 / SCALE, recovery_max=160 / SCALE, slow_seconds=60)
 
 
 @dataclass
