@@ -23,7 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.heartbeat import heartbeating
 from interlock import ports
 from interlock.contracts import Kill, Note, Sweep, SweepCall
-from interlock.killing import CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, open_runs, step
+from interlock.killing import BUSY, CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, open_runs, step
 from interlock.policies.fleet import name, words
 from interlock.search_attributes import AGENT_USER
 
@@ -117,6 +117,10 @@ class _Sweeping:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:  # it has ended, and the index does not know yet
                 self.rungs[run] = self.rungs.get(run, rung)
+                return
+            if error.status in BUSY:
+                self.moved = time.monotonic()  # who cannot be told cannot be late
+                log.info("sweep.busy", run_id=run, rung=rung, error=error.message)
                 return
             raise
         self.rungs[run] = rung

@@ -13,24 +13,23 @@ from temporalio import activity
 
 from activities.outages import tells_of_outage
 from interlock.contracts import ToolCall
-from interlock.errors import Failure
+from interlock.errors import Failure, Kind
 from interlock.policies import outcomes
 from interlock.secrets import redacted
 from interlock.tools import AgentTool
 
 log = structlog.get_logger("interlock.tools")
 
-OF_A_TOOL = ("ToolFailed", "ToolArgumentsInvalid", "ToolOutcomeUnknown")
+OF_A_TOOL: tuple[Kind, ...] = ("ToolFailed", "ToolArgumentsInvalid", "ToolOutcomeUnknown")
 
 
 def known(failure: Failure, call: ToolCall) -> Failure:
     """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
     said = redacted(str(failure))
     log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=said)
-    kind = failure.kind if failure.kind in OF_A_TOOL else "ToolFailed"  # no tool may say that its run is killed
-    unknown = kind == "ToolFailed" and failure.fate == "unknown" and call.effect == "write"
+    unknown = failure.kind == "ToolFailed" and failure.fate == "unknown" and call.effect == "write"
     return Failure(
-        "ToolOutcomeUnknown" if unknown else kind,
+        "ToolOutcomeUnknown" if unknown else failure.kind,
         f"{said}. {outcomes.UNKNOWN}" if unknown else said,
         retry_after=failure.retry_after,
         fate=failure.fate,

@@ -17,7 +17,7 @@ from activities.gate import Gate
 from activities.heartbeat import asked_for, heartbeating
 from activities.results import fitting
 from activities.threads import in_thread
-from activities.tool_failures import abandoned, broken_off, in_a_line, known, raised, timed_out, worker_ends
+from activities.tool_failures import OF_A_TOOL, abandoned, broken_off, in_a_line, known, raised, timed_out, worker_ends
 from interlock import options, ports
 from interlock.beside import Beside
 from interlock.contracts import ToolCall, ToolResult, Verdict
@@ -117,7 +117,8 @@ async def _attempt(
     except ToolError:
         raise
     except Failure as failure:
-        raise known(failure, call) from None
+        # No tool may say that its run is killed, or its budget spent: that is an exception like any other.
+        raise (known(failure, call) if failure.kind in OF_A_TOOL else raised(tool, call, failure)) from None
     except Exception as error:  # noqa: BLE001  # raised again, as one of ours
         context.cancelled.set()
         raise (timed_out(tool, call, began) if limit.expired() else raised(tool, call, error)) from None

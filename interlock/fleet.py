@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from interlock.contracts import BreakerSettings, BreakerView, Kill, RecordedSettings
+from interlock.contracts import BreakerSettings, BreakerView, Kill, RecordedSettings, Unreadable
 
 DEFAULT_FLEET = "interlock-fleet"
 
@@ -40,10 +41,12 @@ class FleetView:
         for key, value in memo.items():
             family, _, name = key.partition("/")
             if family == "kill":
-                kills[name] = Kill.model_validate(value)
-            elif family == "breaker":
+                kills[name] = _kill(name, value)
+            elif family == "breaker" and not isinstance(value, Unreadable):
                 breakers[name] = BreakerView.model_validate(value)
         told = memo.get("settings") or {}
+        if isinstance(told, Unreadable):
+            told = {}
         return cls(
             kills=kills,
             breakers=breakers,
@@ -58,5 +61,14 @@ class FleetView:
         return self.breakers.get(dependency) or _CLOSED
 
 
+def _kill(name: str, value: object) -> Kill:
+    """A kill whose payload cannot be read, for want of its key, is in force all the same: its memo key says of whom."""
+    if not isinstance(value, Unreadable):
+        return Kill.model_validate(value)
+    scope, _, subject = name.partition(":")
+    return Kill.model_validate({"scope": scope, "subject": subject, "reason": value.why, "at": _LONG_AGO})
+
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _CLOSED = BreakerView()
 _SETTINGS: TypeAdapter[BreakerSettings] = TypeAdapter(RecordedSettings)

@@ -28,6 +28,9 @@ CANCEL_PATIENCE = 3.0
 
 _REQUEST = timedelta(seconds=4)
 
+BUSY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
+"""What a server answers that has too much to do, or nothing at all: the same may be asked again."""
+
 _LATE = timedelta(seconds=2)
 """A run that is started so soon after a kill may have passed a gate that had not closed."""
 
@@ -67,10 +70,9 @@ async def step(handle: WorkflowHandle[Any, Any], rung: Rung, note: Note) -> bool
                 said = f"killed: {note.reason or 'killed'} (by {note.by})"
                 await handle.terminate(reason=said, rpc_timeout=_REQUEST)
     except RPCError as error:
-        # RESOURCE_EXHAUSTED and INVALID_ARGUMENT: it has taken as many signals as it may.
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
+        if error.status in (RPCStatusCode.NOT_FOUND, *BUSY):
             raise
-        return False
+        return False  # INVALID_ARGUMENT: it has taken as many signals as it may
     return True
 
 

@@ -195,9 +195,9 @@ class AgentRun:
             try:
                 result = await asyncio.shield(ending)
             except asyncio.CancelledError:
-                if ending.done():
+                if ending.cancelled():
                     raise  # this worker gives the run up: another goes on with it
-                continue
+                continue  # also when it has just ended: a cancellation may come in the same moment
             return ApplicationError(f"killed: {result.reason}", result, type="RunKilled", non_retryable=True)
 
     async def _stop(self, work: asyncio.Task[Any]) -> None:

@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         Sweep,
         parse,
     )
+    from interlock.fleet import FleetView
     from interlock.policies import breaker, fleet
     from workflows.fleet_duties import Duties
 
@@ -40,11 +41,11 @@ M = TypeVar("M", bound=BaseModel)
 class FleetControl:
     @workflow.init
     def __init__(self, *args: Any) -> None:
+        self._memo: dict[str, Any] = dict(workflow.memo())
         try:
             self._state = parse(FleetState, args[0]) if len(args) == 1 else FleetState()
-        except ValueError:
-            self._state = FleetState()
-        self._memo: dict[str, Any] = dict(workflow.memo())
+        except ValueError:  # it cannot be read: what is killed stays killed, as far as the memo tells
+            self._state = FleetState(kills=dict(FleetView.of(self._memo).kills))
         self._duties = Duties(self._state.rules, self._swept)
 
     @workflow.run

@@ -33,9 +33,9 @@ async def play(client: Client, tools: Sequence[Tool], turns: Sequence[Say], **of
     name = f"hostile-{uuid.uuid4().hex[:8]}"
     model = ScriptedModel(name, [*turns, say("done")])
     given = {"models": model.model, "limits": Limits(tool_calls=500, step_seconds=60), "retry": QUICK, **of}
-    agent = Agent(name=name, instructions="", tools=tools, **given)
+    agent = Agent(name=name, instructions="", tools=tools, repeat_limit=1000, **given)
     queue = f"test-{name}"
-    async with serving(client, [agent], queue=queue):
+    async with serving(client, [agent], queue=queue, fleet=f"fleet-{queue}"):
         served = Served(Interlock(client, queue))
         run = await served.start(name)
         result = await served.end(run)

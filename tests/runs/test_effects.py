@@ -164,7 +164,7 @@ async def test_a_worker_that_ends_in_the_middle_of_a_write_leaves_it_unknown(ser
         run = await served.start("ended")
         await asyncio.wait_for(began.wait(), 25)
         queue = served.interlock.queue
-    async with serving(temporal, [ended], queue=queue):
+    async with serving(temporal, [ended], queue=queue, fleet=f"fleet-{queue}"):
         await run.result()
         await replay(temporal, run.handle, AgentRun)
         [message] = await told(Served(served.interlock), run)

@@ -255,8 +255,9 @@ async def test_a_new_key_is_put_in_front_of_the_old_one(kept: Path, temporal: Cl
         run = await served.start("waiting", "promptword")
         await until(run, "tool.linger", 25)
     after = with_keys(temporal, both, kept / "store")
-    async with serving(after, [waiting()], queue=served.interlock.queue):
-        again = Interlock(after, served.interlock.queue)
+    fleet = served.interlock.fleet.id
+    async with serving(after, [waiting()], queue=served.interlock.queue, fleet=fleet):
+        again = Interlock(after, served.interlock.queue, fleet)
         ours = again.get(run.id)
         await run.steer("by who has only the old key")  # a client that was not restarted yet
         assert (await ours.status()).ignored_signals == 0
