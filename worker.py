@@ -27,17 +27,21 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from activities.agents import BadReference, Registry, load
 from activities.alert import AlertActivity
+from activities.fleet_seen import FleetSeen
 from activities.gate import Gate
+from activities.gauges import counting
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
 from activities.mcp import with_mcp_tools
 from activities.mirror import Mirror, max_age
 from activities.model import ModelActivity
+from activities.predicates import Predicates
 from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
 from activities.providers.scripted import Scripted
 from activities.recall import RecallActivity
 from activities.reports import Reports
+from activities.seen import SeenAttempts
 from activities.sweep import SweepActivity
 from activities.tools import tool_activity
 from activities.transcripts import Transcripts
@@ -47,8 +51,13 @@ from interlock.client import connect, task_queue
 from interlock.embedded import embedded_server
 from interlock.errors import InterlockError
 from interlock.fleet import fleet_id
+from interlock.keys import Keys
+from interlock.open_runs import refuse_foreign
 from interlock.registration import register_search_attributes
-from interlock.telemetry import configure_logging
+from interlock.telemetry.logs import configure_logging
+from interlock.telemetry.metrics import of_client
+from interlock.telemetry.runtime import worker_runtime
+from interlock.telemetry.traces import configure_tracing
 from workflows.agent_run import AgentRun
 from workflows.budget_ledger import BudgetLedger
 from workflows.fleet_control import FleetControl
@@ -86,7 +95,8 @@ async def serving(
         registry = Registry(whole, known, gate)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
-        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate)
+        predicates = Predicates(registry.tools)
+        model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate, predicates)
         ledgers = LedgerActivities(client)
         worker = Worker(
             client,
@@ -102,6 +112,7 @@ async def serving(
                 AlertActivity().alert,
                 *(tool_activity(tool, gate) for tool in registry.tools),
             ],
+            interceptors=[SeenAttempts()],
             workflow_runner=_sandbox(),
             max_cached_workflows=max_cached_workflows,
             max_concurrent_activities=200,
@@ -113,6 +124,8 @@ async def serving(
         )
         await stack.enter_async_context(worker)
         await start_ledgers(client, registry.agents, queue or task_queue())
+        if (metrics := of_client(client)).live:
+            await stack.enter_async_context(counting(client, list(registry.agents.values()), metrics))
         yield worker
 
 
@@ -139,6 +152,8 @@ async def _fleet(stack: AsyncExitStack, client: Client, fleet: str) -> Gate:
     gate = Gate(mirror, reports)
     await mirror.start()
     stack.push_async_callback(mirror.stop)
+    watching = asyncio.create_task(FleetSeen(mirror, of_client(client)).watch())
+    stack.callback(watching.cancel)
     reports.start()
     stack.push_async_callback(reports.stop)
     return gate
@@ -164,7 +179,9 @@ async def main(arguments: argparse.Namespace) -> int:
             )
             os.environ["TEMPORAL_ADDRESS"] = server.address
             log.info("server.started", address=server.address, ui=server.ui)
-        client = await connect()
+        configure_tracing()
+        client = await connect(worker_runtime(arguments.metrics or os.environ.get("INTERLOCK_METRICS")))
+        await refuse_foreign(client, arguments.task_queue or task_queue(), Keys.of_environment())
         await register_search_attributes(client)
         await stack.enter_async_context(
             serving(client, agents, queue=arguments.task_queue, grace=timedelta(seconds=arguments.grace))
@@ -187,6 +204,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--agents", action="append", metavar="MODULE[:NAME]", help="default: examples.analyst")
     parser.add_argument("--embedded", action="store_true", help="start a Temporal server for development as well")
     parser.add_argument("--task-queue", metavar="Q", help="default: INTERLOCK_TASK_QUEUE, or interlock")
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve /metrics there; default: INTERLOCK_METRICS")
     parser.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds for calls in flight (20)")
     return parser.parse_args(argv)
 

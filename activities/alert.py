@@ -12,6 +12,8 @@ from temporalio import activity
 
 from interlock import ports
 from interlock.contracts import Alert
+from interlock.telemetry import names
+from interlock.telemetry.metrics import Instruments
 
 log = structlog.get_logger("interlock.alerts")
 
@@ -21,8 +23,7 @@ class AlertActivity(ports.Alerts):
     async def alert(self, alert: Alert) -> None:
         if activity.info().attempt == 1:  # once, however often the webhook is tried
             log.warning("alert", kind=alert.kind, text=alert.text, key=alert.key, **alert.fields)
-            counter = activity.metric_meter().create_counter("interlock_alerts", "Alerts raised")
-            counter.add(1, {"kind": alert.kind})
+            Instruments(activity.metric_meter()).add(names.ALERTS, kind=alert.kind)
         if url := os.environ.get("INTERLOCK_ALERT_WEBHOOK"):
             await asyncio.to_thread(_post, url, alert)
 

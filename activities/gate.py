@@ -33,12 +33,13 @@ log = structlog.get_logger("interlock.gate")
 
 @dataclass(eq=False)
 class Admission:
-    """A call that is out. ``killed``: the kill that has stopped it."""
+    """A call that is out. ``seconds``: how long it may take; ``killed``: the kill that has stopped it."""
 
     run: str
     user: str
     dependency: str
     task: asyncio.Task[object] | None
+    seconds: float
     generation: int = 0
     probe: bool = False
     killed: Kill | None = None
@@ -78,7 +79,7 @@ class Gate:
     async def admit(self, dependency: str, *, run: str, user: str, seconds: float) -> AsyncIterator[Admission]:
         """Let one call out, while the block runs. Raises ``Failure`` instead of letting it out; and when it is killed
         in flight, in place of its cancellation. ``seconds``: how long the call may take."""
-        admission = Admission(run, user, dependency, asyncio.current_task())
+        admission = Admission(run, user, dependency, asyncio.current_task(), seconds)
         number = next(self._numbers)
         try:
             async with asyncio.timeout(seconds / 2):
@@ -136,7 +137,7 @@ class Gate:
             raise _open(name, datetime.now(UTC), "it is being tried")
         self._probing.add(name)
         try:
-            reply: ProbeReply = await self._reports.acquire_probe(name)
+            reply: ProbeReply = await self._reports.acquire_probe(name, admission.seconds)
         finally:
             self._probing.discard(name)
         if reply.granted:

@@ -27,3 +27,11 @@ async def heartbeating(details: Callable[[], tuple[Any, ...]] = tuple) -> AsyncI
         yield
     finally:
         beating.cancel()
+
+
+def asked_for() -> bool:
+    """Whether its run has asked for the cancellation of this activity. It has not when the worker ends, when an
+    operator resets or pauses the activity, or when the server, just started again, does not know the attempt: then the
+    call is broken off, and tried again as its policy allows."""
+    details = activity.cancellation_details()
+    return not activity.is_worker_shutdown() and (details is None or details.cancel_requested)

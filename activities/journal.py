@@ -19,6 +19,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from interlock.contracts import ModelReply
+from interlock.tombstones import KeptContext
 
 log = structlog.get_logger("interlock.journal")
 
@@ -49,7 +50,7 @@ class Journal:
 
     async def put(self, key: str, reply: ModelReply) -> None:
         try:
-            [payload] = await self._converter.encode([reply])
+            [payload] = await self._bound(key).encode([reply])
         except Exception:
             log.exception("journal.not_written", key=key)
             return
@@ -64,11 +65,15 @@ class Journal:
         if row is None:
             return None
         try:
-            [reply] = await self._converter.decode([Payload.FromString(row[0])], [ModelReply])
+            [reply] = await self._bound(key).decode([Payload.FromString(row[0])], [ModelReply])
         except Exception:  # written with another key, by another release, or damaged: the answer is bought again
             log.exception("journal.not_read", key=key)
             return None
         return reply if isinstance(reply, ModelReply) else None
+
+    def _bound(self, key: str) -> DataConverter:
+        """The converter for one entry: an encrypted answer is read under its own key only."""
+        return self._converter.with_context(KeptContext(f"journal/{key}"))
 
     def prune(self) -> None:
         """Drop what is too old, then the oldest until the rest is small enough."""

@@ -32,6 +32,9 @@ MAX_AGE = 30.0
 
 POLL = timedelta(seconds=25)
 
+ABREAST = 10.0
+"""Seconds a worker waits at its start for the fleet's workflow to take in what it was told."""
+
 
 def max_age() -> float:
     """``INTERLOCK_MIRROR_MAX_AGE``, in seconds. Raises ``ValueError`` for one that is no positive number."""
@@ -74,8 +77,22 @@ class Mirror:
     async def start(self) -> None:
         """Start the workflow where there is none, and read it: a worker must not serve before it knows the switch."""
         await self._ensure()
+        await self._abreast()
         await self._read()
         self._tail = asyncio.create_task(self._follow())
+
+    async def _abreast(self) -> None:
+        """Wait until it has taken in what it was told while nobody served it: a kill that was sent then is in no memo
+        yet, and a worker that went ahead would let calls out that it covers."""
+        handle = self._client.get_workflow_handle(self.fleet)
+        deadline = time.monotonic() + ABREAST
+        while (await handle.describe(rpc_timeout=timedelta(seconds=5))).raw_description.HasField(
+            "pending_workflow_task"
+        ):
+            if time.monotonic() > deadline:
+                log.warning("fleet.behind", fleet=self.fleet, seconds=ABREAST)
+                return
+            await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         if self._tail is not None:

@@ -12,25 +12,29 @@ from temporalio.exceptions import ApplicationError
 
 from activities.faults import application_error
 from activities.gate import Gate
-from activities.heartbeat import heartbeating
+from activities.heartbeat import asked_for, heartbeating
 from activities.journal import Journal
+from activities.predicates import Predicates
 from activities.providers import Answer, Providers, Request
 from activities.transcripts import Transcripts
 from activities.validation import problems
 from interlock import options, ports
-from interlock.contracts import Attempt, ModelCall, ModelReply, Transcript
+from interlock.contracts import Attempt, Message, ModelCall, ModelReply, ToolMessage, Transcript, Unreadable
 from interlock.errors import Failure
-from interlock.policies import budget
+from interlock.policies import budget, freshness
 
 log = structlog.get_logger("interlock.model")
 
 
 class ModelActivity(ports.Models):
-    def __init__(self, providers: Providers, transcripts: Transcripts, journal: Journal, gate: Gate) -> None:
+    def __init__(
+        self, providers: Providers, transcripts: Transcripts, journal: Journal, gate: Gate, predicates: Predicates
+    ) -> None:
         self._providers = providers
         self._gate = gate
         self._transcripts = transcripts
         self._journal = journal
+        self._predicates = predicates
 
     @activity.defn(name="model")
     async def model(self, call: ModelCall) -> ModelReply:
@@ -39,11 +43,13 @@ class ModelActivity(ports.Models):
             transcript = await self._transcripts.before(call)
             paid = await self._journal.get(call.key) if attempts else None
             reply = _with_all(paid, attempts, call) if paid else await self._attempt(call, transcript, attempts)
+            reply = await self._predicates.asked(reply, transcript.spec)
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
-            if activity.is_worker_shutdown():
+            if not asked_for():
                 activity.heartbeat(attempts)
-                raise ApplicationError("the worker is shutting down", attempts, type="WorkerShutdown") from None
+                why = "the worker is shutting down" if activity.is_worker_shutdown() else "nobody asked for its end"
+                raise ApplicationError(f"broken off: {why}", attempts, type="CallBrokenOff") from None
             # A failure and not a cancellation, of which the SDK drops the details: the run charges what a call
             # that was stopped may have cost.
             raise application_error(Failure("CallStopped", "stopped in flight"), call.retry, attempts) from None
@@ -115,7 +121,8 @@ def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> Mod
 def earlier_attempts() -> list[Attempt]:
     """The attempts of this call so far, from the last heartbeat. One that never heartbeat is an unknown one."""
     info = activity.info()
-    told = [Attempt.model_validate(each) for each in info.heartbeat_details[0]] if info.heartbeat_details else []
+    given = info.heartbeat_details[0] if info.heartbeat_details else []
+    told = [] if isinstance(given, Unreadable) else [Attempt.model_validate(each) for each in given]
     numbers = {attempt.number for attempt in told}
     untold = [number for number in range(1, info.attempt) if number not in numbers]
     return [*told, *(Attempt(number=number, fate="unknown", error="never reported") for number in untold)]
@@ -125,13 +132,20 @@ def _request(call: ModelCall, transcript: Transcript, seconds: float) -> Request
     return Request(
         model=call.model,
         instructions=transcript.spec.instructions if call.purpose != "classify" else "",
-        messages=(*transcript.messages, *call.delta),
+        messages=tuple(_shown(message, call) for message in (*transcript.messages, *call.delta)),
         tools=transcript.spec.tools,
         may_call=call.tools,
         max_tokens=call.grant.max_tokens,
         timeout=seconds,
         step=call.step,
     )
+
+
+def _shown(message: Message, call: ModelCall) -> Message:
+    """A message as the model is shown it: a result with its window, by the run's time."""
+    if not isinstance(message, ToolMessage) or message.valid_until is None:
+        return message
+    return message.model_copy(update={"content": freshness.shown(message, call.at)})
 
 
 def _billed(attempt: Attempt, answer: Answer) -> Attempt:

@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowExecution
 
 from interlock import ports
 from interlock.contracts import AgentResult, RecallCall, Recalled
+from interlock.tombstones import UnreadablePayload
 
 LOOKED_AT = 20
 
@@ -42,7 +43,10 @@ class RecallActivity(ports.Recall):
 
     async def _answer(self, execution: WorkflowExecution) -> Recalled | None:
         handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id, result_type=AgentResult)
-        result = await handle.result()
+        try:
+            result = await handle.result()
+        except UnreadablePayload:  # written with a key that is gone
+            return None
         if result.outcome != "completed":
             return None
         return Recalled(output=result.output, as_of=execution.close_time, run=execution.id)

@@ -54,7 +54,6 @@ class Reports:
     client: Client
     fleet: str
     worker: str
-    probe_seconds: float = 60.0
     _tallies: defaultdict[tuple[str, int, bool], _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     _kills: defaultdict[tuple[Scope, str], _Done] = field(default_factory=lambda: defaultdict(_Done))
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,9 +90,10 @@ class Reports:
         self._kills[killed.scope, killed.subject].refused += 1
         self._news.set()
 
-    async def acquire_probe(self, dependency: str, seconds: float | None = None) -> ProbeReply:
-        """Raises ``Failure`` when the fleet does not answer: nothing is tried then."""
-        asked = AcquireProbe(dependency=dependency, worker=self.worker, seconds=seconds or self.probe_seconds)
+    async def acquire_probe(self, dependency: str, seconds: float) -> ProbeReply:
+        """Ask to try it, with a call that takes at most ``seconds``: for so long nobody else may, should this worker
+        die. Raises ``Failure`` when the fleet does not answer: nothing is tried then."""
+        asked = AcquireProbe(dependency=dependency, worker=self.worker, seconds=seconds)
         handle = self.client.get_workflow_handle(self.fleet)
         try:
             reply: ProbeReply = await handle.execute_update(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,13 +14,15 @@ from temporalio import activity
 
 from activities.faults import application_error
 from activities.gate import Gate
-from activities.heartbeat import heartbeating
-from activities.outages import tells_of_outage
+from activities.heartbeat import asked_for, heartbeating
 from activities.results import fitting
 from activities.threads import in_thread
+from activities.tool_failures import abandoned, broken_off, in_a_line, known, raised, timed_out, worker_ends
 from interlock import options, ports
-from interlock.contracts import ToolCall, ToolResult
+from interlock.beside import Beside
+from interlock.contracts import ToolCall, ToolResult, Verdict
 from interlock.errors import Failure, ToolError
+from interlock.policies import freshness
 from interlock.secrets import redacted
 from interlock.tools import AgentTool, ToolContext
 
@@ -42,7 +43,11 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
                 "ToolArgumentsInvalid", f"the arguments of {tool.name} do not fit: {said}. Nothing was run."
             )
             raise application_error(failure, call.retry) from None
+        _check_inputs(tool, call)
         context = _context(call)
+        asked: AgentTool | Beside = tool
+        if call.verify:
+            asked, arguments = _verifier(tool, call), {**tool.defaults, **arguments}
         run_id, left = activity.info().workflow_id or "", _patience()
         let_in = False
         try:
@@ -53,13 +58,23 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
                 let_in = True
                 left = max(0.01, left - (time.monotonic() - began))
                 value = await _attempt(
-                    tool, call, arguments, context, seconds=left, killed=lambda: admission.killed is not None
+                    tool,
+                    call,
+                    arguments,
+                    context,
+                    asked=asked,
+                    seconds=left,
+                    killed=lambda: admission.killed is not None,
                 )
         except ToolError as error:
             return await _result(call, str(error), began, is_error=True)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
+                if let_in and call.effect == "write" and worker_ends():
+                    raise application_error(abandoned(tool, call), call.retry, {"began": "True"}) from None
                 raise
+            if not asked_for():
+                raise application_error(broken_off(tool, call), call.retry, {"began": str(let_in)}) from None
             # A failure and not a cancellation, of which the SDK drops the details: whether it had begun.
             stopped = Failure("CallStopped", f"{tool.name} was stopped in flight", fate="unknown")
             raise application_error(stopped, call.retry, {"began": str(let_in)}) from None
@@ -67,10 +82,12 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
             # Not `from failure`: one of megabytes could not be reported, and would hold the call until its time-out.
             raise application_error(failure, call.retry, {**failure.told, "began": str(let_in)}) from None
         try:
+            if call.verify:
+                return await _verdict(tool, call, value, began)
             return await _result(call, tool.render(value), began)
         except Exception as error:  # noqa: BLE001  # the tool has run: it is not run again
-            log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=_line(error))
-            said = f"{tool.name} was run, but what it returned cannot be shown: {_line(error)}"
+            log.warning("tool.unshowable", tool=tool.name, call_id=call.call_id, error=in_a_line(error))
+            said = f"{tool.name} was run, but what it returned cannot be shown: {in_a_line(error)}"
             return await _result(call, said, began, is_error=True)
 
     return run
@@ -82,6 +99,7 @@ async def _attempt(
     arguments: dict[str, Any],
     context: ToolContext,
     *,
+    asked: AgentTool | Beside,
     seconds: float,
     killed: Callable[[], bool],
 ) -> Any:
@@ -90,74 +108,68 @@ async def _attempt(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await _invoke(tool, arguments, context)
+            return await _invoke(asked, arguments, context)
     except asyncio.CancelledError as error:
         context.cancelled.set()
         if activity.is_cancelled() or killed():
             raise
-        raise _failure(tool, call, error) from None  # its own: nobody has cancelled the call
+        raise raised(tool, call, error) from None  # its own: nobody has cancelled the call
     except ToolError:
         raise
-    except Failure as known:
-        raise _fate(known, call) from None
+    except Failure as failure:
+        raise known(failure, call) from None
     except Exception as error:  # noqa: BLE001  # raised again, as one of ours
         context.cancelled.set()
-        raise (_timed_out(tool, call, began) if limit.expired() else _failure(tool, call, error)) from None
+        raise (timed_out(tool, call, began) if limit.expired() else raised(tool, call, error)) from None
 
 
-async def _invoke(tool: AgentTool, arguments: dict[str, Any], context: ToolContext) -> Any:
-    if tool.is_async:
+async def _invoke(asked: AgentTool | Beside, arguments: dict[str, Any], context: ToolContext) -> Any:
+    if asked.is_async:
         try:
-            return await tool.invoke(arguments, context)
+            return await asked.invoke(arguments, context)
         except (Exception, asyncio.CancelledError):
             raise
         except BaseException as error:
             # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
             # the call open until its time-out.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
-    return await in_thread(tool.invoke, arguments=arguments, context=context)
+    return await in_thread(asked.invoke, arguments=arguments, context=context)
 
 
-def _fate(failure: Failure, call: ToolCall) -> Failure:
-    """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
-    log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=str(failure))
-    down = failure.outage or failure.kind == "ToolFailed"
-    if failure.kind != "ToolFailed" or failure.fate != "unknown" or call.effect != "write":
-        failure.outage = down
-        return failure
-    said = f"{failure}. It may or may not have taken effect, and it will not be run again by itself."
-    return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=down)
+def _check_inputs(tool: AgentTool, call: ToolCall) -> None:
+    """No attempt begins after what it relies on is past its window, however long the call waited for a worker, or
+    for its next attempt: the run checks again first."""
+    if call.fresh_until is not None and datetime.now(UTC) > call.fresh_until:
+        earlier = "" if activity.info().attempt == 1 else " An earlier attempt failed, and may have taken effect."
+        said = f"{tool.name} was not run: what it relies on is past its window.{earlier}"
+        raise application_error(Failure("ToolInputStale", said), call.retry)
 
 
-def _failure(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
-    """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
-    Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
-    where = traceback.format_tb(error.__traceback__)[-5:]
-    log.warning("tool.failed", tool=tool.name, call_id=call.call_id, error=_line(error), where="".join(where))
-    said = f"{tool.name} failed: {_line(error)}"
-    return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
+def _verifier(tool: AgentTool, call: ToolCall) -> Beside:
+    if tool.verify is None:
+        said = f"this worker's {tool.name} has no verify function"
+        raise application_error(Failure("UnknownTool", said), call.retry)
+    return tool.verify
 
 
-def _timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
-    """A write that was given up on may have taken effect all the same; the model is told so."""
-    log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
-    said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
-    if call.effect != "write":
-        return Failure("ToolFailed", said, fate="unknown", outage=True)
-    said += ". It may or may not have taken effect, and it will not be run again by itself."
-    return Failure("ToolOutcomeUnknown", said, fate="unknown", outage=True)
-
-
-def _line(error: BaseException) -> str:
-    lines = redacted(str(error)).strip().splitlines()
-    said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
-    return f"{type(error).__name__}: {said}"
+async def _verdict(tool: AgentTool, call: ToolCall, value: Any, began: float) -> ToolResult:
+    """What a verify function found: True or a result, False, or None."""
+    verdict: Verdict = "unknown" if value is None else "did_not_happen" if value is False else "happened"
+    found = "" if value is None or isinstance(value, bool) else tool.render(value)
+    result = await _result(call, found, began)
+    return result.model_copy(update={"verdict": verdict})
 
 
 async def _result(call: ToolCall, content: str, began: float, *, is_error: bool = False) -> ToolResult:
     seconds = round(time.monotonic() - began, 3)
-    content = await fitting(redacted(content), call.max_result_bytes)
-    return ToolResult(content=content, is_error=is_error, seconds=seconds)
+    until = None if call.at is None or call.valid_for is None else freshness.window(call.at, call.valid_for)
+    return ToolResult(
+        content=await fitting(redacted(content), call.max_result_bytes),
+        is_error=is_error,
+        seconds=seconds,
+        observed_at=None if until is None else call.at,
+        valid_until=until,
+    )
 
 
 def _context(call: ToolCall) -> ToolContext:

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from interlock.contracts import ModelCall, ModelReply, Transcript
 from interlock.errors import Failure
 from interlock.history import transcript_of
+from interlock.tombstones import UnreadablePayload
 from interlock.transcript import extend, joins
 
 
@@ -49,7 +50,10 @@ class Transcripts:
             self.hits += 1
             return entry.transcript
         self.rebuilds += 1
-        transcript = await transcript_of(self._client, info.workflow_id, info.workflow_run_id)
+        try:
+            transcript = await transcript_of(self._client, info.workflow_id, info.workflow_run_id)
+        except UnreadablePayload as error:
+            raise Failure("Unreadable", f"the history of the run {error}") from None
         if not _matches(transcript, call):
             raise Failure(
                 "TranscriptMismatch",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.report import Report, machine, write
 
-BENCHMARKS = ("step_latency", "history", "budgets")
+BENCHMARKS = ("step_latency", "history", "budgets", "kill", "telemetry")
 RESULTS = Path(__file__).parent / "results"
 
 

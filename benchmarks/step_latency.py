@@ -69,7 +69,7 @@ async def _interlock(server: Bench) -> Sample:
     result = await run.result()
     cpu = time.process_time() - cpu
     assert (result.outcome, result.steps, result.tool_calls) == ("completed", STEPS + 1, STEPS)
-    return Sample(await _steps(run.handle, "model"), cpu * 1000 / STEPS)
+    return Sample(await step_times(run.handle, "model"), cpu * 1000 / STEPS)
 
 
 async def _bare(server: Bench, sizes: Sizes) -> Sample:
@@ -79,10 +79,10 @@ async def _bare(server: Bench, sizes: Sizes) -> Sample:
     )
     await handle.result()
     cpu = time.process_time() - cpu
-    return Sample(await _steps(handle, "bare_model"), cpu * 1000 / STEPS)
+    return Sample(await step_times(handle, "bare_model"), cpu * 1000 / STEPS)
 
 
-async def _steps(handle: WorkflowHandle[Any, Any], model: str) -> list[float]:
+async def step_times(handle: WorkflowHandle[Any, Any], model: str) -> list[float]:
     """Milliseconds of each step, by the server's clock: from one model call's scheduling to the next one's."""
     scheduled = [
         event.event_time.ToNanoseconds()

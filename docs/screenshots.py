@@ -1,4 +1,6 @@
-"""Takes the pictures in ``docs/images``: ``make screenshots``. Needs Chromium; starts everything else itself."""
+"""Takes the pictures in ``docs/images``: ``make screenshots``. Needs Chromium; starts everything else itself.
+
+``docs/screenshot_top.py`` takes those of ``interlock top``."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from docs.screenshot_top import photograph_top
 from examples.demo import QUESTION
 from examples.stack import ROOT, Broken, started
 from interlock import AgentTask
@@ -64,7 +67,8 @@ async def main() -> None:
             url = f"{stack.link(run.id)}/{described.run_id}/timeline"
             image = IMAGES / "run-in-the-web-ui.png"
             await photograph(chromium, url, image, (1500, 1150))
-    print(f"{image.relative_to(ROOT)}: {image.stat().st_size // 1024} KB")
+    for taken in (image, *await photograph_top(IMAGES)):
+        print(f"{taken.relative_to(ROOT)}: {taken.stat().st_size // 1024} KB")
 
 
 if __name__ == "__main__":

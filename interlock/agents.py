@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from interlock.contracts import Account, AgentSpec, Limits, Models, Price, Retry, Rung
+from interlock.contracts import Account, AgentSpec, Limits, Models, OnUnknown, Price, Retry, Rung
 from interlock.mcp_server import McpServer
 from interlock.tools import NAME, AgentTool
 
@@ -40,6 +40,8 @@ class Agent:
     on_budget            ``pause``: out of money, wait for a person to extend it, instead of stepping down
     cache_max_age        seconds for which an earlier answer to the same input may stand in
     cache_scope          whose earlier answers may: the same ``user``'s, or any user's of the ``agent``
+    on_unknown           where nobody can tell whether a write took effect: ``ask`` a person, or ``tell`` the model
+    approval_timeout     seconds for which a call waits for a person; then it is rejected
     repeat_limit         the same call with the same result so many times in a row ends the run, after one warning
 
     Raises ``ValueError`` or ``TypeError`` naming the field, when it is made."""
@@ -59,6 +61,8 @@ class Agent:
     on_budget: Literal["degrade", "pause"] = "degrade"
     cache_max_age: float = 86_400.0
     cache_scope: Literal["user", "agent"] = "user"
+    on_unknown: OnUnknown = "tell"
+    approval_timeout: float = 86_400.0
     repeat_limit: int = 5
 
     def __post_init__(self) -> None:
@@ -78,6 +82,18 @@ class Agent:
             raise ValueError(f"agent {self.name}: on_budget {self.on_budget!r} is neither degrade nor pause")
         if self.cache_scope not in ("user", "agent"):
             raise ValueError(f"agent {self.name}: cache_scope {self.cache_scope!r} is neither user nor agent")
+        self._check_trust()
+
+    def _check_trust(self) -> None:
+        if self.on_unknown not in get_args(OnUnknown):
+            raise ValueError(f"agent {self.name}: on_unknown {self.on_unknown!r} is neither ask nor tell")
+        if not 0 < self.approval_timeout < float("inf"):
+            raise ValueError(f"agent {self.name}: approval_timeout {self.approval_timeout!r} must be more than 0")
+        for each in (tool for tool in self.tools if isinstance(tool, AgentTool)):
+            if absent := [need.name for need in each.requires_fresh if need not in self.tools]:
+                raise ValueError(
+                    f"agent {self.name}: {each.name} requires fresh results of {', '.join(absent)}; add it to tools"
+                )
 
     def _check_tools(self) -> None:
         for each in self.tools:
@@ -116,6 +132,8 @@ class Agent:
             on_budget=self.on_budget,
             cache_max_age=self.cache_max_age,
             cache_scope=self.cache_scope,
+            on_unknown=self.on_unknown,
+            approval_timeout=self.approval_timeout,
             repeat_limit=self.repeat_limit,
             schema_bytes=sum(len(tool.model_dump_json().encode()) for tool in tools),
         )

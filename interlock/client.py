@@ -36,6 +36,7 @@ from interlock.connection import DEFAULT_TASK_QUEUE, PATIENCE, connect, no_worke
 from interlock.contracts import (
     AgentResult,
     AgentTask,
+    Carried,
     Decision,
     Extension,
     KillOrder,
@@ -49,8 +50,11 @@ from interlock.contracts import (
 )
 from interlock.errors import BadRequest, InterlockError, RunFailed, RunNotFound
 from interlock.fleet import fleet_id
+from interlock.forking import carried_to
 from interlock.history import transcript_of
 from interlock.killing import Rung, ended_as, tell_fleet, walk
+from interlock.run_trace import trace_of
+from interlock.spans import Span
 
 T = TypeVar("T")
 
@@ -58,7 +62,7 @@ T = TypeVar("T")
 def run_id(agent: str, text: str) -> str:
     """An id that people can read: ``analyst-why-did-checkout-fail-3f2a9c``."""
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].rstrip("-")
-    return "-".join(part for part in (agent, words, secrets.token_hex(3)) if part)
+    return "-".join(part for part in (agent, words, secrets.token_hex(3 if text else 8)) if part)
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,14 @@ class Run:
         """Tell the model something before its next turn."""
         await self._signal("steer", valid(Steer, message=message, by=by))
 
-    async def decide(self, call_id: str, approve: bool, reason: str = "", by: str = "client") -> RunStatus:
-        """Approve or reject a call that waits for a person."""
-        decision = valid(Decision, call_id=call_id, approve=approve, reason=reason, by=by)
+    async def decide(
+        self, call_id: str, approve: bool, reason: str = "", by: str = "client", *, arguments_hash: str | None = None
+    ) -> RunStatus:
+        """Approve or reject a call that waits for a person. With the ``arguments_hash`` that ``status`` shows it is
+        refused where other arguments wait. Raises ``BadRequest``: nothing waits, or somebody was first."""
+        decision = valid(
+            Decision, call_id=call_id, approve=approve, reason=reason, by=by, arguments_hash=arguments_hash
+        )
         return await self._ask(self.handle.execute_update("decide", decision, result_type=RunStatus))
 
     async def extend(self, limits: Limits, by: str = "client") -> RunStatus:
@@ -168,26 +177,50 @@ class Interlock:
             task = parse(AgentTask, task)
         except ValueError as error:
             raise BadRequest(f"invalid task: {error}") from None
-        name = id or run_id(task.agent, task.input)
+        return await self._begin(task, id or self._name(task), self.queue)
+
+    def _name(self, task: AgentTask) -> str:
+        """Ids are never encrypted: where payloads are, an id says nothing of what was asked."""
+        return run_id(task.agent, "" if self.client.data_converter.payload_codec else task.input)
+
+    async def fork(self, id: str, step: int, message: str = "", *, new_id: str | None = None) -> Run:
+        """Start a run that goes on from the conversation of run ``id``, live or closed, as it stood before ``step``,
+        where that run's workers listen. It has limits and spending of its own. ``message``: to be told as well.
+
+        Raises ``BadRequest`` when there is no such step; nothing is started."""
+        described = await self.describe(id)
+        asked = valid(Steer, message=message).message if message else ""
+        try:
+            carried = await carried_to(self.client, id, step, asked)
+        except RPCError as error:
+            raise _explain(error, id) from error
+        except ValueError as error:
+            raise BadRequest(f"run {id}: {error}") from error
+        name = new_id or self._name(carried.task)
+        return await self._begin(carried, name, described.task_queue)
+
+    async def _begin(self, given: AgentTask | Carried, name: str, queue: str) -> Run:
+        task = given.task if isinstance(given, Carried) else given
         try:
             try:
-                return await self._start(task, name, _attributes(task))
+                return await self._start(given, name, queue, _attributes(task))
             except RPCError as error:
                 if error.status != RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message.lower():
                     raise
                 # No worker has registered them yet; the run will set them itself.
-                return await self._start(task, name, TypedSearchAttributes.empty)
+                return await self._start(given, name, queue, TypedSearchAttributes.empty)
         except WorkflowAlreadyStartedError as error:
             raise BadRequest(f"a run with the id {name!r} is already under way; pick another id") from error
         except RPCError as error:
             raise _explain(error, name) from error
 
-    async def _start(self, task: AgentTask, id: str, attributes: TypedSearchAttributes) -> Run:
+    async def _start(self, given: AgentTask | Carried, id: str, queue: str, attributes: TypedSearchAttributes) -> Run:
+        task = given.task if isinstance(given, Carried) else given
         handle: WorkflowHandle[Any, AgentResult] = await self.client.start_workflow(
             "AgentRun",
-            task,
+            given,
             id=id,
-            task_queue=self.queue,
+            task_queue=queue,
             result_type=AgentResult,
             static_summary=" ".join(task.input.split())[:120],
             search_attributes=attributes,
@@ -236,6 +269,15 @@ class Interlock:
         ``digest``: as the note at the end of the result says, ``results/<digest>``."""
         return await results.read(self.client.data_converter, self.client.namespace, id, digest)
 
+    async def trace(self, id: str) -> Span:
+        """What a run did when, inside what and for how much, live or closed, from its history. Needs no worker."""
+        try:
+            return await trace_of(self.client, id)
+        except RPCError as error:
+            raise _explain(error, id) from error
+        except ValueError as error:
+            raise BadRequest(f"run {id}: {error}") from error
+
     async def follow(self, id: str) -> AsyncIterator[HistoryEvent]:
         """A run's events as they happen, across continue-as-new, to its end. A long poll on the history: it needs
         no worker, costs the run nothing, and any number of readers may do it."""
@@ -274,7 +316,10 @@ def _attributes(task: AgentTask) -> TypedSearchAttributes:
 def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:
     match error.cause:
         case ApplicationError(type="RunKilled") as killed if killed.details:
-            return parse(AgentResult, killed.details[0])
+            try:
+                return parse(AgentResult, killed.details[0])
+            except ValueError as unread:
+                raise RunFailed(f"run {id}: {killed.message}; {unread}") from None
         case ApplicationError(message=message):
             raise RunFailed(f"run {id}: {message}") from error
         case CancelledError():

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import sys
 import time
 from datetime import timedelta
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from temporalio.client import Client
+from temporalio.client import Client, Plugin
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from interlock.contracts import explain
@@ -40,8 +42,10 @@ def task_queue() -> str:
     return os.environ.get("INTERLOCK_TASK_QUEUE") or DEFAULT_TASK_QUEUE
 
 
-async def connect() -> Client:
+async def connect(runtime: Runtime | None = None) -> Client:
     """A Temporal client by Temporal's own configuration (``TEMPORAL_*``, ``temporal.toml``).
+
+    runtime  the SDK's, where a worker has one of its own
 
     Raises ``NoServer`` when nothing answers within a few seconds."""
     try:
@@ -54,12 +58,24 @@ async def connect() -> Client:
     address = config["target_host"]
     try:
         return await asyncio.wait_for(
-            Client.connect(**config, data_converter=data_converter()), PATIENCE.total_seconds()
+            Client.connect(**config, data_converter=data_converter(), plugins=_tracing(), runtime=runtime),
+            PATIENCE.total_seconds(),
         )
     except (RuntimeError, TimeoutError, RPCError) as error:
         raise NoServer(
             f"no Temporal server answers at {address}; start one (python worker.py --embedded) or set TEMPORAL_ADDRESS"
         ) from error
+
+
+def _tracing() -> list[Plugin]:
+    """What makes runs part of their caller's trace, where this process has a tracer. One that traces has imported
+    OpenTelemetry already: a process that does not is spared the import."""
+    loaded = sys.modules.get("opentelemetry.trace")
+    if loaded is None or isinstance(loaded.get_tracer_provider(), loaded.ProxyTracerProvider):
+        return []
+    from interlock.telemetry.traces import plugin
+
+    return [plugin()]
 
 
 def valid(model: type[M], **fields: object) -> M:

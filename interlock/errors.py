@@ -8,6 +8,8 @@
         ├── NoServer
         ├── NoWorker
         ├── RunFailed
+        ├── BadKey
+        ├── StoreUnreachable
         └── BadRequest
 
 Every kind is a Temporal error type, and appears under that name in the Web UI. Pure: standard library only.
@@ -44,7 +46,9 @@ Kind: TypeAlias = Literal[
     "ToolArgumentsInvalid",
     "ToolFailed",
     "ToolOutcomeUnknown",
+    "ToolInputStale",
     "TranscriptMismatch",
+    "Unreadable",
 ]
 
 # retry         Temporal tries the same again, as patiently as the retry policy says; when its attempts are
@@ -69,10 +73,12 @@ TABLE: MappingProxyType[Kind, Action] = MappingProxyType(
         "UnknownAgent": "give_up",
         "UnpricedModel": "give_up",
         "TranscriptMismatch": "give_up",  # history and call disagree: a defect, never the provider's fault
+        "Unreadable": "give_up",  # a payload that does not decrypt: the same one will not tomorrow either
         "ToolFailed": "retry",  # it raised; tried again where its effect allows it
         "ToolArgumentsInvalid": "route_around",  # the model is told what does not fit
         "UnknownTool": "route_around",  # the model is told which tools there are
         "ToolOutcomeUnknown": "route_around",  # a write whose fate nobody knows is never run again by itself
+        "ToolInputStale": "route_around",  # not run: what the call relies on is checked again first
     }
 )
 
@@ -164,6 +170,14 @@ class RunNotFound(InterlockError):
 
 class RunFailed(InterlockError):
     """The run ended without an ``AgentResult``."""
+
+
+class BadKey(InterlockError):
+    """A key for encryption is malformed, or missing where what is there was encrypted with it."""
+
+
+class StoreUnreachable(InterlockError):
+    """The store of large payloads does not have what a history refers to."""
 
 
 class BadRequest(InterlockError):

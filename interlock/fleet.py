@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from interlock.contracts import BreakerSettings, BreakerView, Kill
+from pydantic import TypeAdapter
+
+from interlock.contracts import BreakerSettings, BreakerView, Kill, RecordedSettings
 
 DEFAULT_FLEET = "interlock-fleet"
 
@@ -45,8 +47,8 @@ class FleetView:
         return cls(
             kills=kills,
             breakers=breakers,
-            defaults=BreakerSettings.model_validate(told.get("defaults") or {}),
-            settings={k: BreakerSettings.model_validate(v) for k, v in (told.get("settings") or {}).items()},
+            defaults=_SETTINGS.validate_python(told.get("defaults") or {}),
+            settings={k: _SETTINGS.validate_python(v) for k, v in (told.get("settings") or {}).items()},
         )
 
     def settings_of(self, dependency: str) -> BreakerSettings:
@@ -57,3 +59,4 @@ class FleetView:
 
 
 _CLOSED = BreakerView()
+_SETTINGS: TypeAdapter[BreakerSettings] = TypeAdapter(RecordedSettings)

@@ -15,7 +15,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
-from temporalio.converter import DataConverter
+from temporalio.converter import ActivitySerializationContext, DataConverter, WorkflowSerializationContext
 
 from interlock.contracts import AgentSpec, AgentTask, Carried, ModelCall, ModelReply, Transcript
 from interlock.transcript import Continued, Event, Replied, Resolved, fold
@@ -38,14 +38,31 @@ class ActivityEvent:
     failure: Failure | None = None
     cancelled: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+    run: WorkflowSerializationContext | None = None
 
     async def call(self, converter: DataConverter, kind: type[T]) -> T:
-        return await decode(converter, self.input, kind)
+        return await decode(self._bound(converter), self.input, kind)
 
     async def outcome(self, converter: DataConverter, kind: type[T]) -> T:
         if self.result is None:
             raise ValueError(f"activity {self.id} ({self.name}) has no result")
-        return await decode(converter, self.result, kind)
+        return await decode(self._bound(converter), self.result, kind)
+
+    def _bound(self, converter: DataConverter) -> DataConverter:
+        """An encrypted payload belongs to its activity. Without a ``run`` it is read wherever it is found."""
+        if self.run is None:
+            return converter
+        return converter.with_context(
+            ActivitySerializationContext(
+                namespace=self.run.namespace,
+                workflow_id=self.run.workflow_id,
+                workflow_type=None,
+                activity_type=self.name,
+                activity_id=self.id,
+                activity_task_queue=None,
+                is_local=False,
+            )
+        )
 
 
 async def decode(converter: DataConverter, payloads: Payloads, kind: type[T]) -> T:
@@ -57,7 +74,8 @@ async def decode(converter: DataConverter, payloads: Payloads, kind: type[T]) ->
 class Activities:
     """Follows the activities of one run through its events, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: WorkflowSerializationContext | None = None) -> None:
+        self._run = run
         self.by_event: dict[int, ActivityEvent] = {}
 
     async def read(self, event: HistoryEvent, converter: DataConverter) -> ActivityEvent | None:
@@ -97,6 +115,7 @@ class Activities:
             summary=summary,
             scheduled=event.event_time.ToDatetime(UTC),
             input=attributes.input,
+            run=self._run,
         )
         self.by_event[event.event_id] = found
         return found
@@ -117,9 +136,11 @@ class Activities:
         return found
 
 
-async def events_of(handle: WorkflowHandle[Any, Any], converter: DataConverter) -> AsyncIterator[Event]:
-    """The events of one run that make up its conversation, oldest first."""
-    activities = Activities()
+async def events_of(handle: WorkflowHandle[Any, Any], converter: DataConverter, namespace: str) -> AsyncIterator[Event]:
+    """The events of one run that make up its conversation, oldest first. Raises ``UnreadablePayload``."""
+    run = WorkflowSerializationContext(namespace=namespace, workflow_id=handle.id)
+    converter = converter.with_context(run)
+    activities = Activities(run)
     async for event in handle.fetch_history_events():
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             given = await started_with(event, converter)
@@ -152,4 +173,4 @@ async def transcript_of(client: Client, workflow_id: str, run_id: str | None = N
 
     Raises ``ValueError`` when the history holds none yet."""
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    return fold([event async for event in events_of(handle, client.data_converter)])
+    return fold([event async for event in events_of(handle, client.data_converter, client.namespace)])

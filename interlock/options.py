@@ -83,6 +83,9 @@ def tool(spec: ToolSpec, retry: Retry, *, seconds: float, left: float | None, su
     )
 
 
+PREDICATE_PATIENCE = timedelta(seconds=5)
+"""How long a tool may think about whether a call needs approval; after that it does."""
+
 LEASE_PATIENCE = timedelta(seconds=60)
 """How long a run waits for others to bring back money of a shared account."""
 

@@ -17,6 +17,7 @@ from temporalio.converter import DataConverter, PayloadCodec, WorkflowSerializat
 
 from interlock.converter import store_directory
 from interlock.errors import BadRequest
+from interlock.tombstones import why_unreadable
 
 FOLDER = "results"
 
@@ -48,6 +49,8 @@ async def read(converter: DataConverter, namespace: str, run: str, digest: str) 
             [payload] = await codec.decode([Payload.FromString(data)])
         except Exception as error:
             raise BadRequest(f"result {digest} of run {run} cannot be decoded: {error}") from error
+        if (why := why_unreadable(payload)) is not None:
+            raise BadRequest(f"result {digest} of run {run} cannot be decoded: {why}")
         data = payload.data
     return data.decode(errors="replace")
 

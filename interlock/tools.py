@@ -11,7 +11,7 @@ import inspect
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints, overload
@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
-from interlock.contracts import Effect, Retry, ToolSpec, explain
+from interlock.beside import Beside
+from interlock.contracts import Effect, OnUnknown, Retry, ToolSpec, explain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,16 +52,27 @@ class ToolContext:
 class AgentTool(ABC):
     """What an agent's model may call, wherever it comes from: a function, or an MCP server.
 
-    is_async  ``invoke`` returns an awaitable; otherwise it may block, and runs in a thread"""
+    is_async        ``invoke`` returns an awaitable; otherwise it may block, and runs in a thread
+    predicate       asked whether a call needs a person's approval
+    verify          asked whether a call of unknown fate took effect
+    requires_fresh  tools whose results must still be valid when it acts"""
 
     name: str
     effect: Effect
     is_async: bool
+    predicate: Beside | None = None
+    verify: Beside | None = None
+    requires_fresh: tuple[AgentTool, ...] = ()
 
     @property
     @abstractmethod
     def origin(self) -> str:
         """Where it comes from, for messages to people."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """What arguments are where a call does not say."""
+        return {}
 
     @property
     def dependency(self) -> str:
@@ -96,6 +108,13 @@ class Tool(AgentTool):
         retry: Retry | None = None,
         max_result_bytes: int = 65_536,
         name: str | None = None,
+        valid_for: float | None = None,
+        cache: bool = False,
+        requires_fresh: Sequence[Tool] = (),
+        approval: bool | Callable[..., Any] = False,
+        approval_timeout: float | None = None,
+        verify: Callable[..., Any] | None = None,
+        on_unknown: OnUnknown | None = None,
     ) -> None:
         self.function = function
         self.name = name or str(getattr(function, "__name__", ""))
@@ -103,14 +122,28 @@ class Tool(AgentTool):
         self.timeout = timeout
         self.retry = retry
         self.max_result_bytes = max_result_bytes
+        self.valid_for = valid_for
+        self.cache = cache
+        self.requires_fresh: tuple[AgentTool, ...] = tuple(requires_fresh)
+        self.approval_timeout = approval_timeout
+        self.on_unknown: OnUnknown | None = on_unknown
         self.is_async = inspect.iscoroutinefunction(function)
         self._check()
+        self._check_trust()
         signature, hints = inspect.signature(function), _hints(self.name, function)
         self.context_parameter = next((p for p in signature.parameters if _is_context(hints.get(p))), None)
         self.arguments = _arguments_model(self.name, signature, hints, skip=self.context_parameter)
         self.parameters = _schema(self.name, self.arguments)
         self.result = _result_type(self.name, hints.get("return", Any))
         self.description = inspect.cleandoc(function.__doc__ or "")
+        self._defaults = {
+            p.name: p.default
+            for p in signature.parameters.values()
+            if p.default is not p.empty and p.name != self.context_parameter
+        }
+        self.needs_approval = approval is True
+        self.predicate = None if isinstance(approval, bool) else self._beside("approval", approval)
+        self.verify = None if verify is None else self._beside("verify", verify)
         functools.update_wrapper(self, function)
 
     def _check(self) -> None:
@@ -127,11 +160,41 @@ class Tool(AgentTool):
         if self.max_result_bytes < 256:
             raise TypeError(f"tool {self.name}: max_result_bytes {self.max_result_bytes} must be at least 256")
 
+    def _check_trust(self) -> None:
+        if self.valid_for is not None and not 0 < self.valid_for < float("inf"):
+            raise TypeError(f"tool {self.name}: valid_for {self.valid_for!r} must be more than 0 seconds")
+        if self.cache and (self.valid_for is None or self.effect != "read"):
+            raise TypeError(f'tool {self.name}: cache=True needs effect="read" and valid_for, its results\' window')
+        if self.approval_timeout is not None and not 0 < self.approval_timeout < float("inf"):
+            raise TypeError(f"tool {self.name}: approval_timeout {self.approval_timeout!r} must be more than 0 seconds")
+        if self.on_unknown not in (None, *get_args(OnUnknown)):
+            raise TypeError(f"tool {self.name}: on_unknown {self.on_unknown!r} is neither ask nor tell")
+        for need in self.requires_fresh:
+            if not isinstance(need, Tool):
+                raise TypeError(f"tool {self.name}: requires_fresh has {need!r}, which is not a tool")
+            if need.valid_for is None or need.effect == "write":
+                raise TypeError(
+                    f"tool {self.name}: requires_fresh names {need.name}, which must say valid_for and be no write: "
+                    "its result is fetched again when it is past its window"
+                )
+
+    def _beside(self, role: str, function: object) -> Beside:
+        known = {info.alias or name: info for name, info in self.arguments.model_fields.items()}
+        what, context = f"tool {self.name}: its {role} function", None
+        if role == "verify" and callable(function):  # a predicate is asked before there is a call to tell of
+            hints = _hints(self.name, function)
+            context = next((p for p in inspect.signature(function).parameters if _is_context(hints.get(p))), None)
+        return Beside.of(what, function, known, context)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<tool {self.name} ({self.effect})>"
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        return self._defaults
 
     @property
     def origin(self) -> str:
@@ -147,6 +210,13 @@ class Tool(AgentTool):
             timeout=self.timeout,
             retry=self.retry,
             max_result_bytes=self.max_result_bytes,
+            valid_for=self.valid_for,
+            cache=self.cache,
+            requires_fresh=tuple(need.name for need in self.requires_fresh),
+            approval="predicate" if self.predicate else "always" if self.needs_approval else None,
+            approval_timeout=self.approval_timeout,
+            verifies=self.verify is not None,
+            on_unknown=self.on_unknown,
         )
 
     def bind(self, arguments: str) -> dict[str, Any]:
@@ -264,6 +334,13 @@ def tool(
     retry: Retry | None = None,
     max_result_bytes: int = 65_536,
     name: str | None = None,
+    valid_for: float | None = None,
+    cache: bool = False,
+    requires_fresh: Sequence[Tool] = (),
+    approval: bool | Callable[..., Any] = False,
+    approval_timeout: float | None = None,
+    verify: Callable[..., Any] | None = None,
+    on_unknown: OnUnknown | None = None,
 ) -> Callable[[F], Tool]: ...
 def tool(function: Any = None, /, **options: Any) -> Any:
     """Make a function a tool of agents. The docstring and the signature become the tool's schema.
@@ -273,6 +350,16 @@ def tool(function: Any = None, /, **options: Any) -> Any:
     timeout           seconds for one attempt; never more than the run's ``step_seconds``
     retry             how patiently it is tried again; default: the agent's
     max_result_bytes  a longer result is cut, and says so
+    valid_for         seconds for which a result is true; the model is shown its window
+    cache             a result is used again for the same arguments, inside its window, in the run
+    requires_fresh    tools whose results this one relies on: those past their window are fetched again just before
+                      the call, and if they say something else it is not made and the model decides anew
+    approval          a person decides: ``True``, or a function of the arguments that says whether
+    approval_timeout  seconds the decision is waited for; default: the agent's
+    verify            a function of the arguments and the ``ToolContext``: did the call with this key take effect?
+                      ``True`` or its result, ``False``, or ``None``: it cannot tell
+    on_unknown        where nobody can tell what became of a write: ``ask`` a person, or ``tell`` the model;
+                      default: the agent's
 
     Plain functions run in threads, async ones on the worker's loop. Raise ``ToolError`` to tell the model
     something went wrong without another attempt."""

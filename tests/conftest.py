@@ -26,6 +26,7 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("INTERLOCK_JOURNAL", str(directory / "journal.db"))
         environment.setenv("INTERLOCK_STORE", str(directory / "store"))
+        environment.delenv("INTERLOCK_ENCRYPTION_KEY", raising=False)
         yield
 
 

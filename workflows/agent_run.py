@@ -42,9 +42,10 @@ with workflow.unsafe.imports_passed_through():
         UserMessage,
         parse,
     )
-    from interlock.policies import budget
+    from interlock.policies import approval, budget
     from interlock.policies.degradation import Trouble
-    from workflows import grants, killed, ladder, model_turn, tool_calls
+    from interlock.telemetry import names
+    from workflows import around, asking, grants, killed, ladder, model_turn, seen, tool_calls
     from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
@@ -75,6 +76,7 @@ class AgentRun:
             return Run.fresh(AgentTask(agent="unknown", input="unreadable"))
 
     @workflow.run
+    @around.a_run
     async def run(self, *args: Any) -> AgentResult:
         if self._refusal is not None:
             raise ApplicationError(f"invalid task: {self._refusal}", type="InvalidTask", non_retryable=True)
@@ -110,6 +112,8 @@ class AgentRun:
         try:
             if not run.resolved:
                 await self._resolve()
+            else:  # carried over: by continue-as-new, or from another run's conversation
+                run.enter("paused" if run.paused else "running")
             if run.tier is None:
                 run.tier = await model_turn.classify(run) if run.task.complexity == "auto" else run.task.complexity
             if run.spec.plan and run.messages == 0:
@@ -127,6 +131,7 @@ class AgentRun:
                 run, Trouble("models" if failure.kind == "models" else "limit", failure.reason)
             )
 
+    @around.a_step
     async def _step(self) -> AgentResult | None:
         """One turn and the calls it asks for; the result, when it was the last."""
         run = self._run
@@ -166,6 +171,7 @@ class AgentRun:
         run.resolve(spec, limits)
         run.enter("paused" if run.paused else "running")
 
+    @around.a_plan
     async def _plan(self) -> None:
         run = self._run
         run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
@@ -215,11 +221,15 @@ class AgentRun:
         if not self._run.resolved:
             return
         ledger = workflow.get_external_workflow_handle(ledger_id(agent_account(self._run.spec.name)))
-        seen = Observation(run=workflow.info().workflow_id, usd=result.usage.usd, outcome=result.outcome)
+        observed = Observation(run=workflow.info().workflow_id, usd=result.usage.usd, outcome=result.outcome)
         try:
-            await ledger.signal("observe", seen)
+            await ledger.signal("observe", observed)
         except ApplicationError as error:
-            workflow.logger.info("the cost was not told to the agent's ledger: %s", error)
+            seen.tell(names.OBSERVE_FAILED, error=str(error))
+
+    def seen_as(self) -> dict[str, object]:
+        """Whose its log lines are: ``interlock.telemetry.logs`` asks, for each of them."""
+        return seen.fields_of(self._run)
 
     # -- handlers -------------------------------------------------------------------------------------
 
@@ -230,7 +240,7 @@ class AgentRun:
             return parse(model, args[0] if args else {})
         except ValueError as error:
             self._run.ignored_signals += 1
-            workflow.logger.warning("signal ignored: %s: %s", signal, error)
+            seen.warn(names.SIGNAL_IGNORED, signal=signal, error=str(error))
             return None
 
     @workflow.signal
@@ -259,13 +269,15 @@ class AgentRun:
 
     @workflow.update
     def decide(self, *args: Any) -> RunStatus:
-        """Approve or reject a call that waits: ``{call_id, approve, reason, by}``."""
+        """Approve or reject a call that waits: ``{call_id, approve, reason, by, arguments_hash}``."""
+        asking.decide(self._run, _one(Decision, args))
         return self._run.status()
 
     @decide.validator
     def _decidable(self, *args: Any) -> None:
-        decision = _one(Decision, args)
-        raise ValueError(f"no call {decision.call_id!r} waits for a decision in this run")
+        run = self._run
+        if (why := approval.refusal(run.waiting, run.decided, _one(Decision, args))) is not None:
+            raise ValueError(why)
 
     @workflow.update
     def extend(self, *args: Any) -> RunStatus:

@@ -31,6 +31,8 @@ with workflow.unsafe.imports_passed_through():
         parse,
     )
     from interlock.policies import anomaly, ledger
+    from interlock.telemetry import names
+    from workflows.seen import warn
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -77,7 +79,7 @@ class BudgetLedger:
                 ports.Ledgers.audit, AuditCall(runs=tuple(old)), **options.audit()
             )
         except ActivityError as error:
-            workflow.logger.warning("audit failed, to be tried again: %s", error.cause)
+            warn(names.AUDIT_FAILED, error=str(error.cause))
             return
         self._state = ledger.charge_gone(self._state, gone)
 
@@ -85,7 +87,7 @@ class BudgetLedger:
         try:
             await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
         except ActivityError as error:
-            workflow.logger.warning("alert not delivered: %s: %s", alert.text, error.cause)
+            warn(names.ALERT_FAILED, text=alert.text, error=str(error.cause))
 
     # -- handlers -------------------------------------------------------------------------------------------
 
@@ -135,7 +137,7 @@ class BudgetLedger:
             seen = _one(Observation, args)
         except ValueError as error:
             self._ignored += 1
-            workflow.logger.warning("signal ignored: observe: %s", error)
+            warn(names.SIGNAL_IGNORED, signal="observe", error=str(error))
             return
         why = anomaly.cost_outlier(self._state.settings, self._state.costs, seen.usd)
         self._state = ledger.observe(self._state, seen)

@@ -34,6 +34,11 @@ class CallReport:
         """It failed and the model is told how, or it was a model's: no matter for a kill that comes later."""
         self.under_way.pop(call_id, None)
 
+    def lost(self, call_id: str) -> None:
+        """It may have taken effect, and nobody who was asked could tell."""
+        if (found := self.under_way.pop(call_id, None)) is not None:
+            self.unknown.append(found[0])
+
     def cut_off_model(self, key: str, *, sent: bool) -> None:
         """A kill met a call of a model: whether it was sent, and may be billed, its attempts say."""
         if (found := self.under_way.pop(key, None)) is not None:

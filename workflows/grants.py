@@ -19,11 +19,12 @@ from interlock.contracts import (
     Purpose,
     SettleCall,
     Settlement,
-    size,
 )
 from interlock.policies import budget
 from interlock.policies.budget import Kept, Refusal, Room
 from interlock.policies.prices import most
+from interlock.telemetry import names
+from workflows import seen
 from workflows.run_state import Run
 
 CLASSIFY_OUTPUT = 64
@@ -65,8 +66,11 @@ def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
     spec, known = run.spec, None
     if run.last_model == model and run.last_tokens and purpose != "classify":
         known = run.last_tokens
-    delta_bytes = sum(size(message) for message in run.delta) + (CLASSIFY_BYTES if purpose == "classify" else 0)
-    input_tokens = budget.input_bound(spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools)
+    delta_bytes = sum(budget.sent_bytes(spec.bounds, message) for message in run.delta)
+    delta_bytes += CLASSIFY_BYTES if purpose == "classify" else 0
+    input_tokens = budget.input_bound(
+        spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools, open_windows=len(run.open_windows)
+    )
     output = CLASSIFY_OUTPUT if purpose == "classify" else spec.max_output_tokens
     kept = budget.NOTHING
     if purpose != "final" and "final_answer" in spec.ladder:
@@ -119,8 +123,8 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
         run.leases[number] = leased = leased.model_copy(update={"usd": held})
         have = leased.usd - run.usage.usd
         if have < needed:
-            return Refusal(account.name, _refused(account, reply))
-    return Room(f"account {account.name}", usd=have - kept)
+            return Refusal(account.name, _refused(account, reply), "account")
+    return Room(f"account {account.name}", usd=have - kept, limit="account")
 
 
 def _tranche(run: Run, account: Account) -> Decimal:
@@ -140,7 +144,7 @@ async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseRe
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
-        workflow.logger.warning("no lease from %s: %s", account.name, error.cause)
+        seen.warn(names.LEASE_FAILED, account=account.name, error=str(error.cause))
         return None
 
 
@@ -177,4 +181,4 @@ async def settle(run: Run) -> None:
                 **options.settle(leased.account.name),
             )
         except ActivityError as error:
-            workflow.logger.warning("settlement with %s failed: %s", leased.account.name, error.cause)
+            seen.warn(names.SETTLE_FAILED, account=leased.account.name, error=str(error.cause))

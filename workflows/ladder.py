@@ -9,6 +9,8 @@ from interlock import options, ports
 from interlock.contracts import AgentResult, RecallCall, Recalled, UserMessage, input_hash
 from interlock.policies import budget
 from interlock.policies.degradation import FINAL_ANSWER_PROMPT, NOTICE, Trouble, aged, rungs
+from interlock.telemetry import names
+from workflows import seen
 from workflows.model_turn import TurnFailed, take
 from workflows.run_state import Run
 
@@ -59,5 +61,5 @@ async def _recalled(run: Run) -> Recalled:
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
-        workflow.logger.warning("no answer could be recalled: %s", error.cause)
+        seen.warn(names.RECALL_FAILED, error=str(error.cause))
         return Recalled()

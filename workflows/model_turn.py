@@ -23,6 +23,7 @@ from interlock.contracts import (
     ModelReply,
     Purpose,
     Tier,
+    Unreadable,
     UserMessage,
 )
 from interlock.errors import action_for
@@ -116,6 +117,7 @@ async def _choose(
                 return choice, granted
         else:
             unaffordable[model] = granted.reason
+            run.told.refused(run, granted)
     if unaffordable:
         raise TurnFailed(next(iter(unaffordable.values())), "money")
     raise TurnFailed("; ".join(f"{model}: {why}" for model, why in failed.items()), "models")
@@ -139,6 +141,7 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
         price=run.spec.prices[choice.model],
         retry=run.spec.retry,
         carry=workflow.info().is_continue_as_new_suggested(),
+        at=workflow.now(),
         user_id=run.task.user_id,
         agent=run.task.agent,
     )
@@ -162,6 +165,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     except ActivityError as error:
         attempts, unreported = _made(call, error)
         run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
+        run.told.attempted(call.model, attempts, unreported)
         if stopped(run, error):
             sent = any(attempt.fate != "unbilled" for attempt in attempts) or unreported > 0
             run.report.cut_off_model(call.key, sent=sent)
@@ -170,6 +174,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
         raise
     run.settled(call, reply.usage)
     run.report.over(call.key)
+    run.told.attempted(call.model, reply.attempts)
     return reply
 
 
@@ -200,6 +205,8 @@ def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
     """The attempts of a call that failed, and how many more there may have been that nobody told of."""
     granted = call.grant.attempts
     match error.cause:
+        case ApplicationError(details=[Unreadable(), *_]):
+            return [], granted
         case ApplicationError(details=[told, *_]):
             return _attempts(told), 0
         case ApplicationError(type="TranscriptMismatch"):
@@ -218,8 +225,8 @@ def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
             return [], granted
 
 
-def _attempts(told: Sequence[Any]) -> list[Attempt]:
-    return [Attempt.model_validate(each) for each in told]
+def _attempts(told: Sequence[Any] | Unreadable) -> list[Attempt]:
+    return [] if isinstance(told, Unreadable) else [Attempt.model_validate(each) for each in told]
 
 
 def _summary(run: Run, call: ModelCall) -> str:

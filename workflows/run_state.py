@@ -19,6 +19,7 @@ from interlock.contracts import (
     AgentSpec,
     AgentTask,
     Carried,
+    Decided,
     Leased,
     Limits,
     Message,
@@ -26,10 +27,12 @@ from interlock.contracts import (
     ModelReply,
     Note,
     Outcome,
+    PendingApproval,
     Progress,
     Repeats,
     Routed,
     RunStatus,
+    Seen,
     Source,
     State,
     Tier,
@@ -37,10 +40,11 @@ from interlock.contracts import (
     Usage,
     UserMessage,
     input_hash,
-    size,
 )
 from interlock.policies import budget
+from interlock.policies.freshness import still_open
 from workflows.call_report import CallReport
+from workflows.seen import Told
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
@@ -97,9 +101,16 @@ class Run:
     last_tokens: int = 0
     leases: list[Leased] = field(default_factory=list)
     in_flight: dict[str, ModelCall] = field(default_factory=dict)
+    seen: tuple[Seen, ...] = ()
+    open_windows: tuple[datetime, ...] = ()
+    waiting: dict[str, PendingApproval] = field(default_factory=dict)
+    working: int = 0
+    decided: tuple[Decided, ...] = ()
     report: CallReport = field(default_factory=CallReport)
     repeats: Repeats = field(default_factory=Repeats)
     circuits: dict[str, str] = field(default_factory=dict)
+    begun: datetime | None = None
+    told: Told = field(default_factory=Told)
     _indexed: dict[str, object] = field(default_factory=dict)
     _indexed_at: datetime | None = None
 
@@ -113,6 +124,7 @@ class Run:
         progress = given.progress
         return cls(
             task=given.task,
+            state="paused" if progress.paused else "running",
             _spec=progress.spec,
             limits=progress.limits,
             step=progress.step,
@@ -133,9 +145,13 @@ class Run:
             last_model=progress.last_model,
             last_tokens=progress.last_tokens,
             leases=list(progress.leases),
+            seen=progress.seen,
+            open_windows=progress.open_windows,
+            decided=progress.decided,
             report=CallReport(completed=list(progress.completed_calls)),
             repeats=progress.repeats,
             circuits=dict(progress.circuits),
+            begun=progress.begun,
         )
 
     def carry(self, transcript: Transcript) -> Carried:
@@ -160,9 +176,13 @@ class Run:
             last_model=self.last_model,
             last_tokens=self.last_tokens,
             leases=tuple(self.leases),
+            seen=self.seen,
+            open_windows=self.open_windows,
+            decided=self.decided,
             completed_calls=tuple(self.report.completed),
             repeats=self.repeats,
             circuits=self.circuits,
+            begun=self.begun,
         )
         return Carried(task=self.task, progress=progress, transcript=transcript)
 
@@ -220,16 +240,19 @@ class Run:
         """A call's fate is known, and charged."""
         if self.in_flight.pop(call.key, None) is not None:
             self.by_model[call.model] = self.by_model.get(call.model, Usage()) + usage
+            self.told.charged(self, call.model, usage)
 
     def settle_abandoned(self) -> None:
         """Charge the calls that the run ends without waiting for: all that they were granted."""
         for call in list(self.in_flight.values()):
             self.settled(call, budget.charge(call.price, call.grant, (), unreported=call.grant.attempts))
+            self.told.attempted(call.model, (), call.grant.attempts)
 
     def said(self, call: ModelCall, reply: ModelReply) -> None:
         """A reply has joined the conversation."""
         self.messages += len(call.delta) + 1
-        self.bytes += sum(size(message) for message in call.delta) + size(reply.message)
+        self.bytes += sum(budget.sent_bytes(self.spec.bounds, each) for each in (*call.delta, reply.message))
+        self.open_windows = still_open(self.open_windows, call.delta, call.at)
         billed = [attempt for attempt in reply.attempts if attempt.fate == "billed"]
         # What tools add is in a reply's count only where the request told of them.
         self.last_model = call.model if call.tools or not self.spec.tools else ""
@@ -271,12 +294,13 @@ class Run:
         self.enter("paused")
         await workflow.wait_condition(lambda: self.paused is None)
         self.clock.start()
-        self.enter("running")
+        self.enter("waiting_approval" if self.waiting else "running")
 
     # -- how it is seen -------------------------------------------------------------------------------
 
     def enter(self, state: State) -> None:
         self.state = state
+        self.told.entered(self, state)
         self._index()
 
     def index(self) -> None:
@@ -324,6 +348,7 @@ class Run:
             remaining={name: None if value is None else plain(value) for name, value in remaining.items()},
             usage=self.usage,
             routing=tuple(self.routing),
+            pending_approvals=tuple(self.waiting.values()),
             breakers=tuple(f"{name}: {said}" for name, said in self.circuits.items()),
             ignored_signals=self.ignored_signals,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -15,16 +16,22 @@ from interlock.contracts import (
     CallPart,
     ModelReply,
     Note,
+    Seen,
     ToolCall,
     ToolMessage,
     ToolResult,
     ToolSpec,
     UserMessage,
 )
-from interlock.policies import budget
+from interlock.policies import budget, outcomes
 from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
+from workflows import asking, fates, relying
+from workflows.fates import Unknown
 from workflows.killed import stopped
 from workflows.run_state import Run
+
+DESCRIBED = 400
+"""Characters of a call that a person is asked about."""
 
 
 async def perform(run: Run, reply: ModelReply) -> None:
@@ -34,14 +41,9 @@ async def perform(run: Run, reply: ModelReply) -> None:
     if why is not None:
         run.killed = run.killed or Note(reason=why, by="interlock")
         return
-    side_by_side = asyncio.Semaphore(run.spec.max_parallel_tools)
-
-    async def one(call: CallPart) -> ToolMessage:
-        async with side_by_side:
-            return await _result(run, call, reply.problems.get(call.call_id))
-
+    slots, basis = asyncio.Semaphore(run.spec.max_parallel_tools), run.seen
     # All are waited for, whatever becomes of one: a kill has to know how each of them ended.
-    ended = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
+    ended = await asyncio.gather(*(_result(run, call, reply, slots, basis) for call in calls), return_exceptions=True)
     for each in ended:
         if isinstance(each, BaseException):
             raise each
@@ -75,33 +77,101 @@ def refuse(run: Run, reply: ModelReply, why: str) -> None:
     run.delta += [_told(call, why, is_error=True) for call in reply.message.calls]
 
 
-async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
-    spec = run.spec.tool(call.tool)
+async def _result(
+    run: Run, call: CallPart, reply: ModelReply, slots: asyncio.Semaphore, basis: Sequence[Seen]
+) -> ToolMessage:
+    """One call, from the model's asking for it to what the model is told. People are waited for outside the slots.
+
+    basis  the results that the model had seen when it asked"""
+    spec, problem = run.spec.tool(call.tool), reply.problems.get(call.call_id)
     if problem is not None or spec is None:
-        run.refused_calls += 1
-        return _told(call, problem or f"UnknownTool: there is no tool named {call.tool!r}.", is_error=True)
-    await run.unpaused()
-    held_back = budget.seconds_held_back(run.limits, begun=True)
-    left = budget.seconds_left(run.limits, run.spent, held_back)
-    if left is not None and left <= run.spec.bounds.least_seconds:
-        run.refused_calls += 1
-        return _told(call, "Not run: the time budget is spent.", is_error=True)
-    run.tool_calls += 1
-    run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
-    run.report.sent(call.call_id, call.tool, spec.effect)
+        return _refused(run, call, problem or f"UnknownTool: there is no tool named {call.tool!r}.")
+    said = reply.approvals.get(call.call_id)
+    if (why_not := await asking.approved(run, spec, call, said, describe(call, DESCRIBED))) is not None:
+        return _refused(run, call, why_not)
+    async with slots:
+        with asking.at_work(run):
+            made = await _made(run, spec, call, basis)
+    if isinstance(made, ToolMessage):
+        return made
+    read_only = spec.model_copy(update={"effect": "read", "valid_for": None})
+    content, is_error = await fates.settle(run, made, slots, lambda: _attempt(run, read_only, call, verify=True))
+    return _told(call, content, is_error=is_error)
+
+
+async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen]) -> ToolMessage | Unknown:
+    """Make a call, when nothing is against it any more: not before, and not a moment later."""
+    rounds = 0
+    while rounds < run.spec.keeping.rounds:
+        await run.unpaused()
+        if (earlier := relying.used_again(run, spec, call)) is not None:
+            return earlier
+        go = await relying.ready(run, spec, call, basis, lambda need, asked: _attempt(run, need, asked))
+        if isinstance(go, str):
+            return _refused(run, call, go)
+        if run.paused is not None:
+            continue
+        if (left := _seconds_left(run)) is not None and left <= run.spec.bounds.least_seconds:
+            return _refused(run, call, "Not run: the time budget is spent.")
+        rounds += 1
+        run.tool_calls += 1
+        run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
+        run.report.sent(call.call_id, call.tool, spec.effect)
+        try:
+            result = await _execute(run, spec, call, left, fresh_until=go.until)
+        except ActivityError as error:
+            _cut_off(run, call.call_id, error)
+            if isinstance(error.cause, ApplicationError) and error.cause.type == "ToolInputStale":
+                run.report.over(call.call_id)
+                continue
+            known = _explain(spec, error)
+            if fates.is_unknown(spec, error):
+                return Unknown(spec, call, describe(call, DESCRIBED), known)
+            run.report.over(call.call_id)
+            return _told(call, known, is_error=True)
+        run.report.returned(call.call_id)
+        relying.remember(run, spec, call.arguments, result)
+        return _told(call, result.content, is_error=result.is_error, result=result)
+    return _refused(run, call, f"ToolInputStale: {spec.name} was not made: what it relies on was past its window.")
+
+
+def _seconds_left(run: Run) -> float | None:
+    return budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=True))
+
+
+async def _attempt(run: Run, spec: ToolSpec, call: CallPart, *, verify: bool = False) -> ToolResult:
+    """A call that the model did not ask for. One that fails gives a result that says so."""
+    if (left := _seconds_left(run)) is not None and left <= run.spec.bounds.least_seconds:
+        return ToolResult(content="the time budget is spent", is_error=True)
+    name = f"{call.call_id}-verify" if verify else call.call_id
+    run.report.sent(name, call.tool, spec.effect)
     try:
-        result = await _execute(run, spec, call, left)
+        result = await _execute(run, spec, call, left, verify=verify)
     except ActivityError as error:
-        if stopped(run, error):
-            run.report.cut_off(call.call_id, error)
-            raise asyncio.CancelledError from error
-        run.report.over(call.call_id)
-        return _told(call, _explain(spec, error), is_error=True)
-    run.report.returned(call.call_id)
-    return _told(call, result.content, is_error=result.is_error)
+        _cut_off(run, name, error)
+        run.report.over(name)
+        return ToolResult(content=_explain(spec, error), is_error=True)
+    # That somebody looked is no effect of the tool, which a kill would have to tell of.
+    (run.report.over if verify else run.report.returned)(name)
+    return result
 
 
-async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None) -> ToolResult:
+def _cut_off(run: Run, call_id: str, error: ActivityError) -> None:
+    """Go no further where a kill or a cancellation ended the call."""
+    if stopped(run, error):
+        run.report.cut_off(call_id, error)
+        raise asyncio.CancelledError from error
+
+
+async def _execute(
+    run: Run,
+    spec: ToolSpec,
+    call: CallPart,
+    left: float | None,
+    *,
+    fresh_until: datetime | None = None,
+    verify: bool = False,
+) -> ToolResult:
     retry = spec.retry or run.spec.retry
     result: ToolResult = await workflow.execute_activity(
         f"{ports.TOOL_PREFIX}{spec.name}",
@@ -117,6 +187,10 @@ async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None)
             retry=retry,
             max_result_bytes=spec.max_result_bytes,
             metadata=run.task.metadata,
+            verify=verify,
+            at=workflow.now(),
+            valid_for=spec.valid_for,
+            fresh_until=fresh_until,
         ),
         result_type=ToolResult,
         **options.tool(
@@ -124,7 +198,7 @@ async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None)
             retry,
             seconds=budget.call_seconds(run.limits, left, spec.timeout),
             left=left,
-            summary=describe(call),
+            summary=f"did it take effect? {describe(call)}" if verify else describe(call),
         ),
     )
     return result
@@ -136,18 +210,21 @@ def _explain(spec: ToolSpec, error: ActivityError) -> str:
         case ApplicationError(type=kind, message=message):
             return f"{kind or 'ToolFailed'}: {message}"
         case TimedOut() if spec.effect == "write":
-            return (
-                f"ToolOutcomeUnknown: {spec.name} did not report back in time. It may or may not have taken "
-                "effect, and it will not be run again by itself."
-            )
+            return f"ToolOutcomeUnknown: {spec.name} did not report back in time. {outcomes.UNKNOWN}"
         case TimedOut():
             return f"ToolFailed: {spec.name} did not answer in time."
         case _:
             return f"ToolFailed: {error.cause or error}"
 
 
-def _told(call: CallPart, content: str, *, is_error: bool) -> ToolMessage:
-    return ToolMessage(call_id=call.call_id, tool=call.tool, content=content, is_error=is_error)
+def _refused(run: Run, call: CallPart, why: str) -> ToolMessage:
+    run.refused_calls += 1
+    return _told(call, why, is_error=True)
+
+
+def _told(call: CallPart, content: str, *, is_error: bool, result: ToolResult | None = None) -> ToolMessage:
+    window = {} if result is None else {"observed_at": result.observed_at, "valid_until": result.valid_until}
+    return ToolMessage(call_id=call.call_id, tool=call.tool, content=content, is_error=is_error, **window)
 
 
 def describe(call: CallPart, most: int = 120) -> str:

@@ -7,6 +7,7 @@
     signals.py  steer, pause, resume, extend
     killing.py  kill, release               fleet.py    kills, breakers, breakers set
     budget.py   budget show, set, list          doctor.py   doctor
+    codec.py    codec-server
 
 Everything but the standard library and cyclopts is imported inside commands, so that ``--help`` is quick.
 """

@@ -31,7 +31,7 @@ SETUP = Group("Setup", sort_key=5)
 
 def build() -> App:
     """The command line, with every command on it."""
-    from interlock.cli import doctor, fleet, killing, run, runs, signals
+    from interlock.cli import approvals, codec, doctor, fleet, fork, killing, run, runs, signals, top, trace
 
     app = App(
         name="interlock",
@@ -42,19 +42,32 @@ def build() -> App:
         version_flags=["--version"],
         suppress_keyboard_interrupt=False,
     )
-    _add(app, RUNS, run=run.run, follow=run.follow, status=runs.status, list=runs.list_runs, transcript=runs.transcript)
+    _add(
+        app,
+        RUNS,
+        run=run.run,
+        follow=run.follow,
+        status=runs.status,
+        list=runs.list_runs,
+        top=top.top,
+        transcript=runs.transcript,
+        trace=trace.trace,
+        fork=fork.fork,
+    )
     _add(
         app,
         CONTROL,
         steer=signals.steer,
         pause=signals.pause,
         resume=signals.resume,
+        approve=approvals.approve,
+        reject=approvals.reject,
         extend=signals.extend,
         kill=killing.kill,
     )
     _add(app, FLEET, release=killing.release, kills=fleet.kills)
     app.command(_breakers())
-    _add(app, SETUP, doctor=doctor.doctor)
+    _add(app, SETUP, doctor=doctor.doctor, **{"codec-server": codec.codec_server})
     app.command(_accounts())
     app["--help"].group = app["--version"].group = SETUP
     return app
@@ -80,7 +93,7 @@ def _accounts() -> App:
 def _add(app: App, group: Group | None, **commands: Callable[..., int]) -> None:
     """Commands in the order in which people meet them, and not by the alphabet."""
     for place, (name, function) in enumerate(commands.items()):
-        epilogue = OF_A_RUN if name in ("run", "follow") else EXIT_CODES
+        epilogue = OF_A_RUN if name in ("run", "follow", "fork") else EXIT_CODES
         app.command(function, name=name, group=group, sort_key=place, help_epilogue=epilogue)
 
 

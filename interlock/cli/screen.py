@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 UNCUT = 100_000
 """The width of a file or a pipe: nothing is cut for whoever reads it later."""
 
-COLOURS = {"completed": "green", "degraded": "yellow", "running": "cyan", "paused": "yellow"}
+COLOURS = {
+    "completed": "green",
+    "degraded": "yellow",
+    "running": "cyan",
+    "paused": "yellow",
+    "waiting_approval": "yellow",
+}
 
 
 def console(*, stderr: bool = False) -> Console:

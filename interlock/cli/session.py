@@ -12,7 +12,7 @@ from cyclopts import CycloptsError, UnusedCliTokensError
 
 from interlock.cli import BROKEN, MISUSED
 from interlock.cli.options import Common, Misused
-from interlock.errors import InterlockError, NoServer, NoWorker
+from interlock.errors import BadKey, InterlockError, NoServer, NoWorker
 
 if TYPE_CHECKING:
     from interlock.client import Interlock
@@ -36,6 +36,9 @@ def carry_out(argv: Sequence[str]) -> int:
             said = f"unexpected: {' '.join(error.unused_tokens or ())}"
         command = " ".join(("interlock", *app.parse_commands(list(argv))[0]))
         complain(f"{said if said.endswith('...') else said.rstrip('.')}; see {command} --help")
+        return MISUSED
+    except BadKey as error:
+        complain(str(error))
         return MISUSED
     except InterlockError as error:
         complain(str(error))

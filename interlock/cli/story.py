@@ -70,6 +70,9 @@ class Story:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
                 update = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
                 return await self._said(update.name, update.args)
+            case EventType.EVENT_TYPE_TIMER_STARTED if event.user_metadata.HasField("summary"):
+                summary = Payloads(payloads=[event.user_metadata.summary])
+                return Remark(one_line(await decode(self.converter, summary, str)))
             case EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
                 failure = event.workflow_task_failed_event_attributes.failure
                 return Remark(f"the workflow's code failed: {await self._problem(failure)}", broken=True)
@@ -93,7 +96,10 @@ class Story:
         limits = said.get("limits")
         raised = ", ".join(f"{k} {v}" for k, v in limits.items() if v is not None) if isinstance(limits, dict) else ""
         why = said.get("message") or said.get("reason") or raised
-        return Remark(one_line(f"{SAID.get(name, name)}{by}{f': {why}' if why else ''}"))
+        what = SAID.get(name, name)
+        if name == "decide":
+            what = f"{'approved' if said.get('approve') is True else 'rejected'} {said.get('call_id', '')}"
+        return Remark(one_line(f"{what}{by}{f': {why}' if why else ''}"))
 
     async def _begun(self, activity: ActivityEvent, at: Timestamp) -> None:
         if activity.id in self.running:

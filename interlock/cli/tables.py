@@ -12,7 +12,8 @@ from rich.text import Text
 from interlock import present
 from interlock.cli import screen
 from interlock.cli.index import Found
-from interlock.contracts import RunStatus
+from interlock.contracts import PendingApproval, RunStatus
+from interlock.policies import approval
 
 DISPENSABLE = ("TOOLS", "STEP", "AGENT", "USER")
 """Columns that a narrow terminal goes without, in this order, so that the ids stay whole. JSON has them all."""
@@ -73,11 +74,25 @@ def status(to: Console, said: RunStatus, *, ended: str | None = None) -> None:
         ("breakers", ", ".join(said.breakers)),
         ("ignored", f"{present.several(said.ignored_signals, 'malformed signal')}" if said.ignored_signals else ""),
     ]
-    rows += [("waiting", f"{call.call_id} · {call.tool}({call.arguments})") for call in said.pending_approvals]
+    for call in said.pending_approvals:
+        rows += _waiting(said.run, call)
     screen.fields(to, rows)
     if said.spent:
         to.print()
         to.print(_limits(said))
+
+
+def _waiting(run: str, call: PendingApproval) -> list[tuple[str, str | Text]]:
+    """A call that waits for a person: what for, why, for how long, and the commands that decide it."""
+    yes, no = approval.commands(run, call)
+    until = f", until {call.expires:%Y-%m-%d %H:%M:%S} UTC" if call.expires else ""
+    return [
+        ("waiting", f"{call.call_id} · {present.one_line(f'{call.tool}({call.arguments})')}"),
+        ("", f"{approval.question(call)}{until}"),
+        ("", present.one_line(call.why)),
+        ("", Text(yes, "bold")),
+        ("", Text(no, "bold")),
+    ]
 
 
 def _model(said: RunStatus) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints
 
-from interlock.contracts.base import Asked, Count, Effect, Json, Money, Rung, Window, Wire
+from interlock.contracts.base import Asked, Count, Effect, Json, Money, OnUnknown, Rung, Window, Wire, unset
 from interlock.contracts.task import Limits
 
 
@@ -81,7 +81,15 @@ class Models(Asked):
 
 
 class ToolSpec(Wire):
-    """A tool as the run records it: what the model is shown, and what the run may do with it."""
+    """A tool as the run records it: what the model is shown, and what the run may do with it.
+
+    valid_for         seconds for which a result is true
+    cache             a result is used again for the same arguments, inside its window
+    requires_fresh    tools whose results must still be true when this one acts
+    approval          a person decides: ``always``, or where the tool's predicate says so
+    approval_timeout  seconds the decision is waited for; ``None``: as the agent says
+    verifies          it has a function that finds out whether a call took effect
+    on_unknown        where that cannot be found out; ``None``: as the agent says"""
 
     name: str
     description: str
@@ -90,6 +98,30 @@ class ToolSpec(Wire):
     timeout: float | None = None
     retry: Retry | None = None
     max_result_bytes: int = 65_536
+    # Left out where nothing is said: the bound of a request is made of these bytes.
+    valid_for: float | None = Field(default=None, exclude_if=unset)
+    cache: bool = Field(default=False, exclude_if=unset)
+    requires_fresh: tuple[str, ...] = Field(default=(), exclude_if=unset)
+    approval: Literal["always", "predicate"] | None = Field(default=None, exclude_if=unset)
+    approval_timeout: float | None = Field(default=None, exclude_if=unset)
+    verifies: bool = Field(default=False, exclude_if=unset)
+    on_unknown: OnUnknown | None = Field(default=None, exclude_if=unset)
+
+
+class Keeping(Wire):
+    """What a run keeps of results, to use them again and to see whether they change. Recorded with the run.
+
+    results       how many, of all tools together
+    result_bytes  of one result that is to be used again; a longer one is not
+    total_bytes   of all of them
+    excerpt       characters of a result that is only compared, for the model to read
+    rounds        how often in a row a call's requirements are fetched before it is given up"""
+
+    results: int = 50
+    result_bytes: int = 65_536
+    total_bytes: int = 262_144
+    excerpt: int = 2000
+    rounds: int = 3
 
 
 class Bounds(Wire):
@@ -101,6 +133,7 @@ class Bounds(Wire):
     message_margin  what a provider adds around one message or tool call: roles, separators, ids
     request_margin  what it adds to a request
     tools_margin    what it adds to one with tools: its own instructions on how to call them
+    window_margin   bytes that are added to a result with a window when it is shown
     least_seconds   below it no call is begun
     breaker_wait    seconds a run without a time budget waits for a circuit breaker, in all of one turn"""
 
@@ -110,6 +143,7 @@ class Bounds(Wire):
     message_margin: int = 16
     request_margin: int = 64
     tools_margin: int = 1024
+    window_margin: int = 200
     least_seconds: float = 0.1
     breaker_wait: float = 900.0
 
@@ -135,6 +169,9 @@ class AgentSpec(Wire):
     schema_bytes: int = 0
     bounds: Bounds = Bounds()
     index_every: float = 2.0
+    on_unknown: OnUnknown = "tell"
+    approval_timeout: float = 86_400.0
+    keeping: Keeping = Keeping()
     repeat_limit: int = 5
     fleet: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -18,6 +19,8 @@ Purpose: TypeAlias = Literal["step", "plan", "classify", "final"]
 Window: TypeAlias = Literal["day", "month", "total"]
 Rung: TypeAlias = Literal["final_answer", "cache", "notice"]
 Finish: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter", "other"]
+OnUnknown: TypeAlias = Literal["ask", "tell"]
+Verdict: TypeAlias = Literal["happened", "did_not_happen", "unknown"]
 LimitName: TypeAlias = Literal["usd", "tokens", "seconds", "step_seconds", "steps", "tool_calls"]
 
 Money: TypeAlias = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -44,8 +47,23 @@ class Asked(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a payload that is not what its header says, or that does not decrypt. Handlers count it and go on: an
+    exception here would fail the workflow task for ever, and the run would hear neither signals nor a cancellation."""
+
+    why: str
+
+
+def unset(value: object) -> bool:
+    """For fields that are left out of JSON where they say nothing."""
+    return not value
+
+
 def parse(model: type[M], value: object) -> M:
     """``value`` as ``model``. Raises ``ValueError`` with one line that names every field that is wrong."""
+    if isinstance(value, Unreadable):
+        raise ValueError(f"{model.__name__}: cannot be read: {value.why}")
     try:
         if isinstance(value, model):
             return value

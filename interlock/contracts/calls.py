@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from interlock.contracts.agent import Account, AgentSpec, Price, Retry
-from interlock.contracts.base import Effect, Finish, Purpose, Tier, Window, Wire
+from interlock.contracts.base import Effect, Finish, Purpose, Tier, Verdict, Window, Wire, unset
 from interlock.contracts.conversation import AssistantMessage, Message, Transcript
 from interlock.contracts.fleet import KilledCall
 from interlock.contracts.ledger import LeaseRequest, Settlement
-from interlock.contracts.task import AgentTask, Limits, Note, Routed, Usage
+from interlock.contracts.task import AgentTask, Decided, Limits, Note, Routed, Usage
 
 
 class Grant(Wire):
@@ -42,7 +42,8 @@ class ModelCall(Wire):
 
     ``base`` messages came before ``delta``, and the last of them is the reply ``after``. ``key`` names the
     call for good, across attempts, workers and resets. ``carry``: return the whole transcript with the
-    reply, because the run is about to continue as new."""
+    reply, because the run is about to continue as new. ``at``: the run's time, by which results are past their
+    window or not."""
 
     key: str
     step: int
@@ -56,12 +57,14 @@ class ModelCall(Wire):
     price: Price
     retry: Retry = Retry()
     carry: bool = False
+    at: AwareDatetime | None = None
     user_id: str = ""
     agent: str = ""
 
 
 class ModelReply(Wire):
-    """Output of ``model``. ``problems`` are the calls that must not run: call id -> what to tell the model."""
+    """Output of ``model``. ``problems`` are the calls that must not run: call id -> what to tell the model.
+    ``approvals``: what predicates said of calls: call id -> why a person must decide, or nothing: none need."""
 
     reply_id: str
     message: AssistantMessage
@@ -69,6 +72,7 @@ class ModelReply(Wire):
     model: str
     response_model: str | None = None
     problems: dict[str, str] = Field(default_factory=dict)
+    approvals: dict[str, str] = Field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     usage: Usage = Usage()
     seconds: float = 0.0
@@ -76,7 +80,12 @@ class ModelReply(Wire):
 
 
 class ToolCall(Wire):
-    """Input of ``tool.<name>``. ``key`` is the idempotency key: one for each call, whatever happens to it."""
+    """Input of ``tool.<name>``. ``key`` is the idempotency key: one for each call, whatever happens to it.
+
+    verify       do not call the tool: find out whether the call with this key took effect
+    at           the run's time when the call was made
+    valid_for    seconds from then for which the result is true
+    fresh_until  no attempt begins later: what the call relies on may be out of date"""
 
     call_id: str
     key: str
@@ -89,14 +98,34 @@ class ToolCall(Wire):
     retry: Retry = Retry()
     max_result_bytes: int = 65_536
     metadata: dict[str, str] = Field(default_factory=dict)
+    verify: bool = False
+    at: AwareDatetime | None = None
+    valid_for: float | None = None
+    fresh_until: AwareDatetime | None = None
 
 
 class ToolResult(Wire):
-    """Output of ``tool.<name>``."""
+    """Output of ``tool.<name>``. ``verdict``: of a call that was to be verified, what was found."""
 
     content: str
     is_error: bool = False
     seconds: float = 0.0
+    observed_at: AwareDatetime | None = Field(default=None, exclude_if=unset)
+    valid_until: AwareDatetime | None = Field(default=None, exclude_if=unset)
+    verdict: Verdict | None = Field(default=None, exclude_if=unset)
+
+
+class Seen(Wire):
+    """The latest result of a tool for some arguments, in their canonical form. ``said``: its content, or an excerpt;
+    ``digest``: of all that it says."""
+
+    tool: str
+    arguments: str
+    observed_at: AwareDatetime
+    valid_until: AwareDatetime
+    digest: str
+    said: str
+    whole: bool = True
 
 
 class LeaseCall(Wire):
@@ -189,6 +218,9 @@ class Progress(Wire):
     last_tokens: int = 0
     leases: tuple[Leased, ...] = ()
     begun: AwareDatetime | None = None
+    seen: tuple[Seen, ...] = ()
+    open_windows: tuple[AwareDatetime, ...] = ()
+    decided: tuple[Decided, ...] = ()
     completed_calls: tuple[KilledCall, ...] = ()
     repeats: Repeats = Repeats()
     circuits: dict[str, str] = Field(default_factory=dict)

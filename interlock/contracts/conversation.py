@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from interlock.contracts.agent import AgentSpec
-from interlock.contracts.base import Json, Wire
+from interlock.contracts.base import Json, Wire, unset
 
 
 class TextPart(Wire):
@@ -61,13 +61,21 @@ class AssistantMessage(Wire):
 
 
 class ToolMessage(Wire):
-    """What a tool call came to, as the model is shown it."""
+    """What a tool call came to, as the model is shown it: with its window, where its tool has one.
+
+    observed_at  no later than what it tells was read, on the run's clock
+    valid_until  the end of its window
+    cached       it is an earlier call's result, used again"""
 
     role: Literal["tool"] = "tool"
     call_id: str
     tool: str
     content: str
     is_error: bool = False
+    # Left out where there is no window: what names a call is made of its messages, and must outlive a release.
+    observed_at: AwareDatetime | None = Field(default=None, exclude_if=unset)
+    valid_until: AwareDatetime | None = Field(default=None, exclude_if=unset)
+    cached: bool = Field(default=False, exclude_if=unset)
 
 
 def size(message: UserMessage | AssistantMessage | ToolMessage) -> int:

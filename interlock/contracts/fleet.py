@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, model_validator
 
 from interlock.contracts.base import Asked, Count, Seconds, Who, Wire
 
@@ -26,7 +26,9 @@ class BreakerSettings(Asked):
     recovery_seconds    after which one call may try again
     recovery_factor     each failed try multiplies the time until the next,
     recovery_max        up to so many seconds
-    successes_to_close  successful tries, one after the other, that close it"""
+    successes_to_close  successful tries, one after the other, that close it
+    slow_seconds        after which a call without an answer is slow: until then, and until one has succeeded, a worker
+                        has no more calls out than would open the breaker"""
 
     failure_threshold: AtLeastOne = 5
     failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -37,6 +39,16 @@ class BreakerSettings(Asked):
     recovery_max: Seconds = 600.0
     successes_to_close: AtLeastOne = 1
     window_slices: Annotated[int, Field(ge=1, le=100, strict=True)] = 12
+    slow_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+
+
+def _known(told: object) -> object:
+    return {k: v for k, v in told.items() if k in BreakerSettings.model_fields} if isinstance(told, dict) else told
+
+
+RecordedSettings: TypeAlias = Annotated[BreakerSettings, BeforeValidator(_known)]
+"""Settings as ``FleetControl`` carries and shows them. Asked for, an unknown field is refused; read back, it is passed
+over: a worker of an older release must go on mirroring the switch, and not lose its kills when it continues as new."""
 
 
 class Tally(Wire):
@@ -210,8 +222,8 @@ class FleetState(Wire):
     """``FleetControl``'s whole state: what its start, and each continue-as-new, is given."""
 
     rules: FleetSettings = FleetSettings()
-    defaults: BreakerSettings = BreakerSettings()
-    settings: dict[str, BreakerSettings] = Field(default_factory=dict)
+    defaults: RecordedSettings = BreakerSettings()
+    settings: dict[str, RecordedSettings] = Field(default_factory=dict)
     breakers: dict[str, Breaker] = Field(default_factory=dict)
     kills: dict[str, Kill] = Field(default_factory=dict)
     ignored_signals: int = 0
@@ -222,8 +234,8 @@ class FleetStatus(Wire):
 
     kills: tuple[Kill, ...] = ()
     breakers: dict[str, BreakerView] = Field(default_factory=dict)
-    defaults: BreakerSettings = BreakerSettings()
-    settings: dict[str, BreakerSettings] = Field(default_factory=dict)
+    defaults: RecordedSettings = BreakerSettings()
+    settings: dict[str, RecordedSettings] = Field(default_factory=dict)
     ignored_signals: int = 0
 
 

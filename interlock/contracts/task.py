@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -95,10 +95,12 @@ class Steer(Asked):
 
 
 class Decision(Asked):
-    """Payload of ``decide``: a person's answer to a call that waits for approval."""
+    """Payload of ``decide``: a person's answer to a call that waits for approval. ``arguments_hash``, as the status
+    shows it: the decision is refused where it was made for other arguments."""
 
     call_id: str
     approve: bool
+    arguments_hash: str | None = None
     reason: Annotated[str, StringConstraints(max_length=2000)] = ""
     by: Who = "unknown"
 
@@ -111,13 +113,28 @@ class Extension(Asked):
 
 
 class PendingApproval(Wire):
-    """A call that waits for a person."""
+    """A call that waits for a person. ``kind``: ``approval``, may it be made; ``outcome``, did it take effect?
+    ``why`` it is asked, in words."""
 
     call_id: str
     tool: str
     arguments: str
     since: AwareDatetime
     expires: AwareDatetime | None = None
+    kind: Literal["approval", "outcome"] = "approval"
+    arguments_hash: str = ""
+    summary: str = ""
+    why: str = ""
+
+
+class Decided(Wire):
+    """A question to a person that is closed; nobody answered an ``expired`` one."""
+
+    call_id: str
+    verdict: Literal["approved", "rejected", "expired"]
+    at: AwareDatetime
+    by: str = ""
+    reason: str = ""
 
 
 class Routed(Wire):

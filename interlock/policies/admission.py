@@ -5,9 +5,9 @@ start while a provider is down send two hundred requests before the first failur
 
 * Until the first call of a generation has succeeded, and after any failure, no more calls are out at a time than
   failures would still be needed to open the breaker.
-* A dependency that neither answers nor fails for ``SLOW_START`` is slow, and not known to be down: the others go.
+* A dependency that neither answers nor fails for ``slow_seconds`` is slow, and not known to be down: the others go.
 * When as many calls in a row have failed as open the breaker, nothing goes out; the fleet is about to say so. If it
-  does not, because elsewhere calls succeed, single calls go out again after ``HOLD``.
+  does not, because elsewhere calls succeed, single calls go out again after twice that time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from typing import TypeAlias
 
 from interlock.contracts import BreakerSettings, BreakerView
 from interlock.policies import breaker
-
-SLOW_START = timedelta(seconds=1)
-HOLD = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -79,25 +76,20 @@ def soon_enough(settings: BreakerSettings, view: BreakerView, retry_at: datetime
 
 
 def _carefully(settings: BreakerSettings, out: Out, now: datetime) -> Verdict:
-    if out.failures >= settings.failure_threshold:
-        if out.failed_at is not None and now < out.failed_at + HOLD:
-            return Refuse(now + timedelta(seconds=settings.recovery_seconds))
-        return Go() if not _young(out, now) else Wait(_grows_old(out, now))
     if out.proven and out.failures == 0:
         return Go()
-    if out.failures == 0 and any(now - went >= SLOW_START for went in out.calls.values()):
+    slow = timedelta(seconds=settings.slow_seconds)
+    young = [went for went in out.calls.values() if now - went < slow]
+    grows_old = min(young, default=now) + slow
+    if out.failures >= settings.failure_threshold:
+        if out.failed_at is not None and now < out.failed_at + 2 * slow:
+            return Refuse(now + timedelta(seconds=settings.recovery_seconds))
+        return Go() if not young else Wait(grows_old)
+    if out.failures == 0 and len(young) < len(out.calls):
         return Go()
-    if len(_young(out, now)) < settings.failure_threshold - out.failures:
+    if len(young) < settings.failure_threshold - out.failures:
         return Go()
-    return Wait(_grows_old(out, now))
-
-
-def _young(out: Out, now: datetime) -> list[datetime]:
-    return [went for went in out.calls.values() if now - went < SLOW_START]
-
-
-def _grows_old(out: Out, now: datetime) -> datetime:
-    return min(_young(out, now), default=now) + SLOW_START
+    return Wait(grows_old)
 
 
 def came_back(out: Out, call: int, *, failed: bool | None, now: datetime) -> None:

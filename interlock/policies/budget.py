@@ -20,9 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal, TypeAlias
 
-from interlock.contracts import Attempt, Bounds, Grant, LimitName, Limits, Price, Usage
+from interlock.contracts import Attempt, Bounds, Grant, LimitName, Limits, Message, Price, ToolMessage, Usage, size
 from interlock.policies.prices import cost, most
+
+Limited: TypeAlias = Literal["usd", "tokens", "account"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,12 @@ class Spent:
 
 @dataclass(frozen=True)
 class Room:
-    """One limit on money or tokens, and what remains of it. ``name`` says which, in words."""
+    """One limit on money or tokens, and what remains of it. ``name`` says which, in words; ``limit`` in one."""
 
     name: str
     usd: Decimal | None = None
     tokens: int | None = None
+    limit: Limited = "usd"
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ NOTHING = Kept()
 
 @dataclass(frozen=True)
 class Refusal:
-    """No grant: ``name`` is the limit that is in the way, ``reason`` says so in words."""
+    """No grant: ``name`` is the limit that is in the way, ``reason`` says so in words; ``limit`` in one."""
 
     name: str
     reason: str
+    limit: Limited = "usd"
 
 
 # -- limits -----------------------------------------------------------------------------------------------
@@ -117,7 +122,8 @@ def rooms(limits: Limits, spent: Spent, kept: Kept) -> list[Room]:
         found.append(Room(f"the budget of {dollars(limits.usd)}", usd=limits.usd - spent.usd - keep))
     if limits.tokens is not None:
         keep_tokens = min(kept.tokens, limits.tokens // 5)
-        found.append(Room(f"the budget of {limits.tokens} tokens", tokens=limits.tokens - spent.tokens - keep_tokens))
+        free = limits.tokens - spent.tokens - keep_tokens
+        found.append(Room(f"the budget of {limits.tokens} tokens", tokens=free, limit="tokens"))
     return found
 
 
@@ -159,19 +165,35 @@ def spent_up(bounds: Bounds, limits: Limits, spent: Spent) -> str | None:
 # -- grants -------------------------------------------------------------------------------------------------
 
 
+def sent_bytes(bounds: Bounds, message: Message) -> int:
+    """The most bytes that are ever sent of a message: a result with a window is shown with it, and later with a mark
+    that it is past."""
+    windowed = isinstance(message, ToolMessage) and message.valid_until is not None
+    return size(message) + (bounds.window_margin if windowed else 0)
+
+
 def input_bound(
-    bounds: Bounds, conversation_bytes: int, delta_bytes: int, messages: int, known: int | None, *, tools: bool
+    bounds: Bounds,
+    conversation_bytes: int,
+    delta_bytes: int,
+    messages: int,
+    known: int | None,
+    *,
+    tools: bool,
+    open_windows: int = 0,
 ) -> int:
     """The most input tokens a call can be billed for.
 
     conversation_bytes  of instructions, tool schemas and every message so far, the new ones not included
     delta_bytes         of the new messages, ``messages`` of them
-    known               input and output tokens of the last reply, when the same model gave it, with the same tools"""
+    known               input and output tokens of the last reply, when the same model gave it, with the same tools
+    open_windows        results that were inside their window then: the mark that they are past is in no count yet"""
     margin = bounds.request_margin + bounds.message_margin * messages
     by_bytes = conversation_bytes + delta_bytes + margin + (bounds.tools_margin if tools else 0)
     if known is None:
         return by_bytes
-    return min(by_bytes, known + delta_bytes + margin)  # what tools add is in the reply's own count
+    marks = bounds.window_margin * open_windows
+    return min(by_bytes, known + delta_bytes + marks + margin)  # what tools add is in the reply's own count
 
 
 def grant(
@@ -191,7 +213,7 @@ def grant(
     for room in rooms:
         least = _fits(price, input_tokens, least_output, room)
         if least < 1:
-            return Refusal(room.name, f"{room.name} is spent")
+            return Refusal(room.name, f"{room.name} is spent", room.limit)
         whole = _fits(price, input_tokens, output, room)
         if whole >= 1:
             attempts = min(attempts, whole)

@@ -18,7 +18,7 @@ class Terminal:
     """A command at a pseudo-terminal, and what it has written to it so far."""
 
     process: subprocess.Popen[bytes]
-    descriptor: int
+    keyboard: int
     shown: str = ""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -29,15 +29,15 @@ class Terminal:
             asyncio.get_running_loop().remove_reader(descriptor)
         self._changed.set()
 
+    def press(self, keys: str) -> None:
+        """What a person types."""
+        os.write(self.keyboard, keys.encode())
+
     async def until(self, text: str) -> None:
         async with asyncio.timeout(60):
             while text not in self.shown:
                 self._changed.clear()
                 await self._changed.wait()
-
-    def type(self, text: str) -> None:
-        """What a person types."""
-        os.write(self.descriptor, text.encode())
 
     async def code(self) -> int:
         return await asyncio.wait_for(asyncio.to_thread(self.process.wait), 60)

@@ -257,13 +257,13 @@ async def test_at_a_terminal_it_asks_first_and_shows_how_far_it_is() -> None:
         await all_in_flight(runs)
         async with terminal(cli.environment, *COMMAND, "kill", "--all") as screen:
             await screen.until("Type yes: ")
-            screen.type("no\n")
+            screen.press("no\n")
             assert await screen.code() == 1
             await screen.until("interlock: nothing was killed")
         assert (await served.interlock.fleet.view()).kills == {}
         async with terminal(cli.environment, *COMMAND, "kill", "--all") as screen:
             await screen.until("Type yes: ")
-            screen.type("yes\n")
+            screen.press("yes\n")
             await screen.until("ending runs")
             assert await screen.code() == 0
             await screen.until("interlock release --all")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import uuid
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
+from interlock import Account, Price
+from interlock.accounts import ledger_id
 from interlock.contracts import BreakerSettings, FleetStatus
 from interlock.errors import BadRequest
 from interlock.testing import Say, replay, say, temporal_server
 from tests.conftest import Serve
 from tests.fleet.environment import in_flight, replay_fleet, until, waiting
+from workflows.budget_ledger import BudgetLedger
 from workflows.fleet_control import FleetControl
 
 ODD: list[Any] = [
@@ -97,6 +101,26 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
         await run.kill("after all that", by="ada")
         assert (await served.end(run)).reason == "after all that (by ada)"
         await replay_fleet(served)
+
+
+async def test_no_signal_update_or_query_can_harm_an_account(serve: Serve) -> None:
+    prices = {"scripted:a-model": Price(input="1.00", output="1.00")}
+    payer = waiting("a", [say("done")], accounts=[Account("user:{user_id}", usd="1.00")], prices=prices)
+    async with serve(payer) as served:
+        user = uuid.uuid4().hex
+        await served.run("a", user_id=user)
+        ledger = served.client.get_workflow_handle(ledger_id(f"user:{user}"))
+        for arguments in payloads(5, 300):
+            await asyncio.gather(*(ledger.signal(name, args=arguments) for name in ("observe", "unknown")))
+        for name in ("lease", "settle", "set_limit"):
+            for arguments in payloads(6, 60):
+                with pytest.raises((WorkflowUpdateFailedError, RPCError)):
+                    await ledger.execute_update(name, args=arguments)
+        for arguments in payloads(7, 60):
+            await ledger.query("status", args=arguments)
+        assert (await served.run("a", user_id=user)).outcome == "completed"
+        assert (await served.interlock.account(f"user:{user}").status()).leases == 0
+        await replay(served.client, ledger, BudgetLedger)
 
 
 async def test_kills_and_settings_outlive_continue_as_new(serve: Serve) -> None:

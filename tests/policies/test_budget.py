@@ -85,11 +85,11 @@ def test_what_is_left_is_never_below_zero() -> None:
     [
         (limits(), Spent(), Kept(), []),
         (limits(usd="0.5"), Spent(usd=usd("0.2")), Kept(), [Room("the budget of $0.50", usd=usd("0.3"))]),
-        (limits(tokens=100), Spent(tokens=30), Kept(), [Room("the budget of 100 tokens", tokens=70)]),
+        (limits(tokens=100), Spent(tokens=30), Kept(), [Room("the budget of 100 tokens", tokens=70, limit="tokens")]),
         # what is kept is not there to be used, and never more than a fifth is kept
         (limits(usd="0.5"), Spent(), Kept(usd=usd("0.05")), [Room("the budget of $0.50", usd=usd("0.45"))]),
         (limits(usd="0.5"), Spent(), Kept(usd=usd("9")), [Room("the budget of $0.50", usd=usd("0.4"))]),
-        (limits(tokens=100), Spent(), Kept(tokens=9999), [Room("the budget of 100 tokens", tokens=80)]),
+        (limits(tokens=100), Spent(), Kept(tokens=9999), [Room("the budget of 100 tokens", tokens=80, limit="tokens")]),
         (limits(usd="0"), Spent(), Kept(usd=usd("9")), [Room("the budget of $0.00", usd=usd("0"))]),
     ],
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -29,6 +30,7 @@ from interlock.contracts import (
     Grant,
     Limits,
     LongContext,
+    Message,
     ModelCall,
     ModelReply,
     Models,
@@ -36,12 +38,14 @@ from interlock.contracts import (
     Purpose,
     Retry,
     TextPart,
+    ToolMessage,
     Transcript,
     UserMessage,
     size,
 )
 from interlock.policies import budget
 from interlock.policies.budget import Refusal
+from interlock.policies.freshness import still_open
 from interlock.policies.prices import most
 from tests.policies.attempts import EIGHTHS, TRIES, TRY, Activity, Try
 from workflows import grants, model_turn
@@ -74,6 +78,10 @@ def bill(price: Price, attempt: Attempt) -> Fraction:
     return sum((count * Fraction(rate) / 1_000_000 for count, rate in dollars), Fraction(0))
 
 
+WINDOW, MARK = 80, 120
+"""Bytes of a result's window when it is shown, and of the mark that it is past, which is added to an old message."""
+
+
 @dataclass
 class Provider:
     """Counts tokens, never more than there are bytes, and bills."""
@@ -82,14 +90,24 @@ class Provider:
     instructions: int
     tools: int
     said: int = 0
+    windows: tuple[datetime, ...] = ()
     usd: Fraction = Fraction(0)
     tokens: int = 0
+
+    def marks(self, call: ModelCall) -> int:
+        """Results that earlier requests showed inside their window, and this one shows as past."""
+        return MARK * (len(self.windows) - len(still_open(self.windows, (), call.at)))
+
+    def shown(self, message: Message, call: ModelCall) -> int:
+        if not isinstance(message, ToolMessage) or message.valid_until is None or call.at is None:
+            return size(message)
+        return size(message) + WINDOW + (MARK if message.valid_until < call.at else 0)
 
     def asked(self, run: Run, call: ModelCall, how: Try) -> Attempt:
         """Bill a request, and say what for."""
         margins = run.spec.bounds
-        framed = sum(size(message) + margins.message_margin for message in call.delta)
-        least = self.instructions + self.said + (self.schema + self.tools if call.tools else 0)
+        framed = sum(self.shown(message, call) + margins.message_margin for message in call.delta)
+        least = self.instructions + self.said + self.marks(call) + (self.schema + self.tools if call.tools else 0)
         input_tokens = least + (framed + margins.request_margin) * how.input // 8
         output_tokens = call.grant.max_tokens * how.output // 8
         cached = input_tokens * how.cached // 8
@@ -122,6 +140,7 @@ class OneRun(RuleBasedStateMachine):
         )  # fmt: skip
         self.run = Run.fresh(AgentTask(agent="a", input="t" * text))
         self.run.resolve(spec, limits)
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.provider = Provider(schema * share // 8, instructions * share // 8, bounds.tools_margin * share // 8)
 
     def granted(self, model: str, purpose: Purpose) -> Grant | Refusal:
@@ -138,7 +157,7 @@ class OneRun(RuleBasedStateMachine):
         run.calls += 1
         return ModelCall(
             key=f"k{run.calls}", step=1, model=model, purpose=purpose, base=run.messages, delta=tuple(run.delta),
-            tools=purpose != "final", grant=grant, price=run.spec.prices[model],
+            tools=purpose != "final", grant=grant, price=run.spec.prices[model], at=self.now,
         )  # fmt: skip
 
     def take(self, call: ModelCall, tries: list[Try], text: int, *, usable: bool) -> None:
@@ -163,24 +182,34 @@ class OneRun(RuleBasedStateMachine):
         """The reply joins the conversation. Its tokens, and those of what it answers, are never more than were billed
         for them, and never more than there are bytes."""
         billed, provider = [attempt for attempt in came if attempt.fate == "billed"][-1], self.provider
+        provider.said += provider.marks(call)
+        provider.windows = still_open(provider.windows, call.delta, call.at)
         fixed = provider.instructions + provider.said + (provider.schema + provider.tools if call.tools else 0)
         message = AssistantMessage(provider="p", parts=(TextPart(text=text),))
-        provider.said += min(sum(size(each) for each in call.delta), billed.input_tokens - fixed)
+        provider.said += min(sum(provider.shown(each, call) for each in call.delta), billed.input_tokens - fixed)
         provider.said += min(size(message), billed.output_tokens)
         reply = ModelReply(reply_id="r", message=message, finish="stop", model=call.model, attempts=tuple(came))
         self.run.said(call, reply)
 
     @rule(
         model=st.sampled_from(MODELS), grown=st.lists(st.integers(0, 600), max_size=3), tries=TRIES,
-        text=st.integers(1, 3000), usable=st.integers(0, 5).map(bool),
+        text=st.integers(1, 3000), usable=st.integers(0, 5).map(bool), passed=st.integers(0, 40),
     )  # fmt: skip
-    def turn(self, model: str, grown: list[int], tries: list[Try], text: int, usable: bool) -> None:
+    def turn(self, model: str, grown: list[int], tries: list[Try], *, text: int, usable: bool, passed: int) -> None:
         run = self.run
-        run.delta += [UserMessage(text="d" * length) for length in grown]
+        self.now += timedelta(seconds=passed)
+        run.delta += [self.told(length) for length in grown]
         grant = self.granted(model, "step")
         if isinstance(grant, Grant):
             self.check(grant, begun=run.messages > 0)
             self.take(self.call(model, "step", grant), tries, text, usable=usable)
+
+    def told(self, length: int) -> Message:
+        """A message of that length; some are results that are true for a while, some of them no longer."""
+        if length % 2:
+            return UserMessage(text="d" * length)
+        until = self.now + timedelta(seconds=length % 50 - 10)
+        return ToolMessage(call_id="c", tool="t", content="d" * length, observed_at=self.now, valid_until=until)
 
     def check(self, grant: Grant, *, begun: bool) -> None:
         """A grant fits the limits, and where a final answer could be given, what it needs is left over."""
@@ -201,10 +230,12 @@ class OneRun(RuleBasedStateMachine):
         """A final answer is granted whenever the least of one fits what is left, of any model."""
         run, bounds = self.run, self.run.spec.bounds
         run.delta.append(UserMessage(text="Answer now."))
-        delta = sum(size(message) for message in run.delta)
+        delta, windows = sum(budget.sent_bytes(bounds, message) for message in run.delta), len(run.open_windows)
         for model in MODELS:
             known = run.last_tokens if run.last_model == model and run.last_tokens else None
-            asked = budget.input_bound(bounds, run.bytes, delta, len(run.delta), known, tools=False)
+            asked = budget.input_bound(
+                bounds, run.bytes, delta, len(run.delta), known, tools=False, open_windows=windows
+            )
             least = min(bounds.least_output, run.spec.max_output_tokens)
             usd, tokens = run.limits.usd, run.limits.tokens
             fits = usd is None or run.usage.usd + most(run.spec.prices[model], asked, least) <= usd

@@ -22,6 +22,7 @@ EXPECTED: dict[str, Action] = {
     "ToolArgumentsInvalid": "route_around",
     "UnknownTool": "route_around",
     "ToolOutcomeUnknown": "route_around",
+    "ToolInputStale": "route_around",
     "BudgetExceeded": "give_up",
     "CallStopped": "give_up",
     "RunKilled": "give_up",
@@ -29,6 +30,7 @@ EXPECTED: dict[str, Action] = {
     "UnknownAgent": "give_up",
     "UnpricedModel": "give_up",
     "TranscriptMismatch": "give_up",
+    "Unreadable": "give_up",
 }
 
 

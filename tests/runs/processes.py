@@ -29,13 +29,14 @@ async def start_worker(address: str, agents: str, queue: str, log: Path, **envir
             stdout=out,
             stderr=out,
         )
-    for _ in range(300):
+    for _ in range(900):
         started = f'"pid": {process.pid}'
         if any("worker.started" in line and started in line for line in log.read_text().splitlines()):
             return process
         if process.returncode is not None:
             raise AssertionError(f"the worker ended with {process.returncode}: {log.read_text()}")
         await asyncio.sleep(0.1)
+    await end(process, signal.SIGKILL)
     raise AssertionError(f"the worker did not start: {log.read_text()}")
 
 

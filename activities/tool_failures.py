@@ -1,0 +1,85 @@
+"""How an attempt at a tool ended badly: what the model is told of it, what the log, and what the fleet's breakers.
+
+The model is told in a line; values of secrets are in neither.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import structlog
+from temporalio import activity
+
+from activities.outages import tells_of_outage
+from interlock.contracts import ToolCall
+from interlock.errors import Failure
+from interlock.policies import outcomes
+from interlock.secrets import redacted
+from interlock.tools import AgentTool
+
+log = structlog.get_logger("interlock.tools")
+
+OF_A_TOOL = ("ToolFailed", "ToolArgumentsInvalid", "ToolOutcomeUnknown")
+
+
+def known(failure: Failure, call: ToolCall) -> Failure:
+    """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
+    said = redacted(str(failure))
+    log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=said)
+    kind = failure.kind if failure.kind in OF_A_TOOL else "ToolFailed"  # no tool may say that its run is killed
+    unknown = kind == "ToolFailed" and failure.fate == "unknown" and call.effect == "write"
+    return Failure(
+        "ToolOutcomeUnknown" if unknown else kind,
+        f"{said}. {outcomes.UNKNOWN}" if unknown else said,
+        retry_after=failure.retry_after,
+        fate=failure.fate,
+        outage=failure.outage or failure.kind == "ToolFailed",
+    )
+
+
+def raised(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
+    """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
+    Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
+    where = traceback.format_tb(error.__traceback__)[-5:]
+    log.warning("tool.raised", tool=tool.name, call_id=call.call_id, error=in_a_line(error), where="".join(where))
+    said = f"{tool.name} failed: {in_a_line(error)}"
+    return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
+
+
+def worker_ends() -> bool:
+    """Whether it is the worker that stops a call, and not its run. The SDK would report a failure that says neither
+    that the tool had begun nor that nobody knows how far it came."""
+    details = activity.cancellation_details()
+    return details is not None and details.worker_shutdown
+
+
+def abandoned(tool: AgentTool, call: ToolCall) -> Failure:
+    log.warning("tool.abandoned", tool=tool.name, call_id=call.call_id)
+    said = f"the worker ended while {tool.name} ran. {outcomes.UNKNOWN}"
+    return Failure("ToolOutcomeUnknown", said, fate="unknown")
+
+
+def broken_off(tool: AgentTool, call: ToolCall) -> Failure:
+    """A call that was cancelled, and not by its run: reset or paused by an operator, or unknown to a server that has
+    just been started again."""
+    log.warning("tool.broken_off", tool=tool.name, call_id=call.call_id)
+    said = f"{tool.name} was broken off; nobody asked for its end"
+    if call.effect != "write":
+        return Failure("ToolFailed", said, fate="unknown")
+    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown")
+
+
+def timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
+    """A write that was given up on may have taken effect all the same; the model is told so."""
+    log.warning("tool.timed_out", tool=tool.name, call_id=call.call_id)
+    said = f"{tool.name} did not finish within {time.monotonic() - began:.1f} s"
+    if call.effect != "write":
+        return Failure("ToolFailed", said, fate="unknown", outage=True)
+    return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown", outage=True)
+
+
+def in_a_line(error: BaseException) -> str:
+    lines = redacted(str(error)).strip().splitlines()
+    said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
+    return f"{type(error).__name__}: {said}"

@@ -1,0 +1,271 @@
+"""A kill ends a run in whatever condition it is, and no request leaves after a worker has seen it.
+
+By a plain Temporal client's ``kill`` where a run can hear one; by the ladder of ``Run.kill`` where it cannot. The
+provider's own books say what was sent, and every run that ended in order is replayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.worker import Worker
+
+from activities.gate import Gate
+from activities.mirror import Mirror
+from activities.reports import Reports
+from interlock import AgentResult, AgentTask, Interlock
+from interlock.client import Run
+from interlock.contracts import BreakerSettings
+from interlock.errors import Failure
+from interlock.testing import replay, temporal_server
+from tests.billing import Reply, Request
+from tests.billing.behaviours import always
+from tests.billing.server import BillingServer
+from tests.chaos.fleets import Workers, start, workers
+from tests.chaos.incompatible import Incompatible
+from tests.chaos.parked import patient, stubborn
+from tests.chaos.servers import restartable
+from tests.conftest import Serve, Served
+from tests.runs.priced import billed
+from worker import serving
+from workflows.agent_run import AgentRun
+
+KILL = {"reason": "enough", "by": "ops"}
+SLOTS = 200
+"""Activities that one worker runs side by side."""
+
+
+async def killed(served: Served, run: Run) -> AgentResult:
+    """Kill it as any Temporal client would; its result."""
+    plain = await Client.connect(served.client.service_client.config.target_host)
+    await plain.get_workflow_handle(run.id).signal("kill", KILL)
+    result = await asyncio.wait_for(served.end(run), 60)
+    assert (result.outcome, result.reason) == ("killed", "enough (by ops)")
+    return result
+
+
+# -- one run, in each condition --------------------------------------------------------------------------------
+
+
+async def waiting(run: Run, state: PendingActivityState.ValueType, attempts: int) -> None:
+    """Wait until the run's call is in that state, after so many attempts."""
+    while True:
+        described = await run.handle.describe()
+        for pending in described.raw_description.pending_activities:
+            if (pending.state, pending.attempt >= attempts) == (state, True):
+                return
+        await asyncio.sleep(0.05)
+
+
+async def in_state(run: Run, state: str) -> None:
+    while (await run.status()).state != state:
+        await asyncio.sleep(0.05)
+
+
+async def test_in_flight(serve: Serve) -> None:
+    async with billed(always(Reply(hang=True))) as provider, serve(patient) as served:
+        run = await served.start("patient")
+        await provider.until(lambda server: len(server.requests) == 1)
+        result = await killed(served, run)
+        await provider.until(lambda server: server.requests[0].closed_at is not None)
+        assert result.kill_report is not None
+        assert [call.tool for call in result.kill_report.unknown] == ["model"]
+    assert len(provider.requests) == 1
+
+
+async def test_in_back_off(serve: Serve) -> None:
+    async with billed(always(Reply(status=429, headers={"retry-after": "3"}))) as provider, serve(stubborn) as served:
+        run = await served.start("stubborn")
+        await waiting(run, PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED, 2)
+        seen = len(provider.requests)
+        result = await killed(served, run)
+        await asyncio.sleep(4)  # when it would have been tried again
+        assert result.kill_report is not None
+    assert len(provider.requests) == seen
+
+
+async def test_paused(serve: Serve) -> None:
+    asks = Reply(tool_calls=[("look", {"number": 1})], delay=1.0)
+    async with billed(always(asks)) as provider, serve(patient) as served:
+        run = await served.start("patient")
+        await provider.until(lambda server: len(server.requests) == 1)
+        await run.pause("wait", "ops")
+        await in_state(run, "paused")
+        await killed(served, run)
+    assert len(provider.requests) == 1
+
+
+async def test_parked_at_a_breaker(serve: Serve) -> None:
+    async with billed(always(Reply(status=500, error="down"))) as provider, serve(patient) as served:
+        await served.interlock.fleet.configure(BreakerSettings(failure_threshold=1, recovery_seconds=3))
+        run = await served.start("patient")
+        await in_state(run, "waiting_breaker")
+        seen = len(provider.requests)
+        await killed(served, run)
+        await asyncio.sleep(5)  # when it would have been tried again
+    assert len(provider.requests) == seen == 1
+
+
+async def test_with_every_slot_taken(serve: Serve) -> None:
+    """Runs that wait for a slot end before they had one, and what gets a slot afterwards is let nowhere."""
+    async with billed(always(Reply(hang=True))) as provider, serve(patient) as served:
+        runs = await start(served.interlock, "patient", SLOTS)
+        await provider.until(lambda server: len(server.requests) == SLOTS, timeout=120)
+        queued = await start(served.interlock, "patient", 10)
+        await killed(served, queued[0])
+        await served.interlock.fleet.kill("all", reason="enough", by="ops")
+        results = await asyncio.gather(*(asyncio.wait_for(run.result(), 120) for run in [*runs, *queued]))
+        for run in [runs[0], *queued]:
+            await replay(served.client, run.handle, AgentRun)
+    assert {result.outcome for result in results} == {"killed"}
+    assert len(provider.requests) == SLOTS
+    assert all(request.closed_at is not None for request in provider.requests)
+
+
+async def test_before_its_delayed_start(serve: Serve) -> None:
+    """A signal does not wake it, a cancellation does; it had been killed by then."""
+    async with billed(always(Reply(text="done"))) as provider, serve(patient) as served:
+        handle: Any = await served.client.start_workflow(
+            "AgentRun",
+            AgentTask(agent="patient", input="later"),
+            id=f"later-{served.interlock.queue}",
+            task_queue=served.interlock.queue,
+            result_type=AgentResult,
+            start_delay=timedelta(hours=1),
+        )
+        run = Run(handle, served.interlock.fleet)
+        assert await run.kill("enough", "ops") == "cancel"
+        result = await served.end(run)
+        assert (result.outcome, result.reason) == ("killed", "enough (by ops)")
+    assert provider.requests == []
+
+
+# -- runs that cannot hear --------------------------------------------------------------------------------------
+
+
+async def test_whose_workflow_task_keeps_failing(serve: Serve, temporal: Client) -> None:
+    async with billed(always(Reply(hang=True))) as provider:
+        async with serve(patient, grace=timedelta(0)) as served:
+            interlock = served.interlock
+            run = await served.start("patient")
+            await provider.until(lambda server: len(server.requests) == 1)
+        async with Worker(temporal, task_queue=interlock.queue, workflows=[Incompatible]):
+            assert await run.kill("enough", "ops") == "terminate"
+        described = await run.handle.describe()
+        assert described.status is WorkflowExecutionStatus.TERMINATED
+        assert len(provider.requests) == 1
+        async with serving(temporal, [patient], queue=interlock.queue, fleet=interlock.fleet.id):
+            assert f"run:{run.id}" in (await interlock.fleet.view()).kills
+    assert len(provider.requests) == 1
+
+
+async def test_that_has_taken_its_signals(serve: Serve) -> None:
+    """A server that takes 20 signals a run instead of 10,000: the 21st is a kill, and a cancellation follows it."""
+    async with (
+        temporal_server(config={"history.maximumSignalsPerExecution": 20}) as environment,
+        billed(always(Reply(hang=True))) as provider,
+        serve(patient, client=environment.client) as served,
+    ):
+        run = await served.start("patient")
+        await provider.until(lambda server: len(server.requests) == 1)
+        for number in range(20):
+            await run.steer(f"more {number}")
+        assert await run.kill("enough", "ops") == "cancel"
+        await provider.until(lambda server: server.requests[0].closed_at is not None)
+        result = await served.end(run)
+        assert result.outcome in ("killed", "cancelled")
+    assert len(provider.requests) == 1
+
+
+# -- while things break -----------------------------------------------------------------------------------------
+
+
+def mixed(request: Request, n: int) -> Reply:
+    """Every other run is in flight for ever, the rest in back-off."""
+    index = int(request.messages[0].text.rpartition(" ")[2])
+    return Reply(hang=True) if index % 2 else Reply(status=429, headers={"retry-after": "1"})
+
+
+async def all_killed(interlock: Interlock, directory: Path, breaking: Callable[[Workers], Awaitable[None]]) -> None:
+    """Kill everything, and break something at once. After the last worker has dropped its calls none sends any."""
+    async with billed(mixed) as provider, workers(interlock, "tests.chaos.parked", 2, provider, directory) as fleet:
+        runs = await start(interlock, "stubborn", 40)
+        await provider.until(lambda server: len(hanging(server)) == 20 and len(server.requests) >= 40, timeout=120)
+        held = hanging(provider)
+        await interlock.fleet.kill("all", reason="enough", by="ops")
+        await breaking(fleet)
+        results = await asyncio.gather(*(asyncio.wait_for(run.result(), 120) for run in runs))
+        await provider.until(lambda server: not hanging(server))
+        for run in runs[:10]:
+            await replay(interlock.client, run.handle, AgentRun)
+    assert {result.outcome for result in results} == {"killed"}
+    seen = max(request.closed_at or 0.0 for request in held)
+    # What had left just before is still on its way.
+    assert [late for each in provider.requests if (late := each.at - seen) > 1.0] == []
+
+
+def hanging(server: BillingServer) -> list[Request]:
+    odd = (each for each in server.requests if mixed(each, 0).hang)
+    return [each for each in odd if each.closed_at is None]
+
+
+async def test_with_the_worker_of_the_switch_killed(temporal: Client, tmp_path: Path) -> None:
+    async def breaking(fleet: Workers) -> None:
+        await fleet.kill(await fleet.serving_fleet())
+
+    queue = f"kill-{tmp_path.name}"
+    await all_killed(Interlock(temporal, queue, f"fleet-{queue}"), tmp_path, breaking)
+
+
+async def test_with_the_server_killed(tmp_path: Path) -> None:
+    async with restartable(tmp_path) as server:
+
+        async def breaking(fleet: Workers) -> None:
+            await server.restart()
+
+        await all_killed(Interlock(server.client, "kill", "fleet-kill"), tmp_path, breaking)
+
+
+# -- out of sight -----------------------------------------------------------------------------------------------
+
+
+async def until(mirror: Mirror, *, blind: bool) -> None:
+    while mirror.blind is not blind:
+        await asyncio.sleep(0.05)
+
+
+async def refused(gate: Gate) -> str:
+    with pytest.raises(Failure) as failure:
+        await let_out(gate)
+    return failure.value.kind
+
+
+async def let_out(gate: Gate) -> None:
+    """Raises before the block when the gate lets nothing out."""
+    async with gate.admit("model", run="run", user="ada", seconds=10):
+        pass
+
+
+async def test_a_blind_mirror_lets_nothing_out(tmp_path: Path, serve: Serve) -> None:
+    async with restartable(tmp_path) as server, serve(patient, client=server.client) as served:
+        fleet = served.interlock.fleet.id
+        mirror = Mirror(server.client, fleet, max_age=1.0)
+        gate = Gate(mirror, Reports(server.client, fleet, "here"))
+        await mirror.start()
+        try:
+            await let_out(gate)
+            await server.kill()
+            await until(mirror, blind=True)
+            assert await refused(gate) == "FleetUnreachable"
+            await server.begin()
+            await until(mirror, blind=False)
+            await let_out(gate)
+        finally:
+            await mirror.stop()

@@ -1,0 +1,37 @@
+"""Clients with keys, and everything of a run that lies somewhere, to search it for what must not be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from temporalio.client import Client
+
+from interlock.converter import data_converter
+from interlock.keys import Keys, new_key
+
+
+def some_keys(number: int = 1) -> Keys:
+    return Keys.parse(",".join(new_key() for _ in range(number)))
+
+
+def with_keys(client: Client, keys: Keys | None, store: Path) -> Client:
+    """Another client of the same server; ``None``: it has no key."""
+    config = client.config()
+    config["data_converter"] = data_converter(store, keys)
+    return Client(**config)
+
+
+async def lying_about(client: Client, workflow: str, *directories: Path) -> bytes:
+    """The raw history of a run and of what continued it, its entry in the index, and all files of ``directories``."""
+    found = [path.read_bytes() for each in directories for path in each.rglob("*") if path.is_file()]
+    run_id: str | None = None
+    while True:
+        handle = client.get_workflow_handle(workflow, run_id=run_id)
+        described = await handle.describe()
+        found.append(described.raw_description.SerializeToString())
+        events = [event async for event in handle.fetch_history_events()]
+        found += [event.SerializeToString() for event in events]
+        first = events[0].workflow_execution_started_event_attributes
+        if not first.continued_execution_run_id:
+            return b"\n".join(found)
+        run_id = first.continued_execution_run_id

@@ -1,0 +1,488 @@
+"""Nothing of a run can be read without a key, everything can with one, and what does not decrypt wedges nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.sdk.v1.external_storage_pb2 import ExternalStorageReference
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.common import RawValue
+from temporalio.converter import JSONProtoPayloadConverter, WorkflowSerializationContext
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.recall import RecallActivity
+from interlock import Agent, Limits, Retry, tool
+from interlock.client import Interlock, Run
+from interlock.contracts import RecallCall, RunStatus, input_hash
+from interlock.errors import BadKey, RunFailed
+from interlock.history import transcript_of
+from interlock.keys import Keys
+from interlock.open_runs import refuse_foreign
+from interlock.testing import ScriptedModel, call, calls, replay, say, temporal_server
+from interlock.tombstones import UnreadablePayload
+from tests.conftest import Serve
+from tests.runs.sealed import lying_about, some_keys, with_keys
+from tests.runs.sealed_workflows import Asker, Child, Listener, Parent, echo, hang, stumble
+from tests.runs.test_lifecycle import until
+from worker import serving
+from workflows.agent_run import AgentRun
+
+LONG = "voluminousword "
+
+
+@tool(effect="read")
+async def recollect(subject: str) -> str:
+    """Recollect something."""
+    return f"resultword of {subject}"
+
+
+@tool(effect="read")
+async def recite() -> str:
+    """Something long."""
+    return LONG * 6000
+
+
+@tool(effect="write")
+async def stumble_over(thing: str) -> str:
+    """Fail."""
+    raise ValueError(f"errorword {thing}")
+
+
+@tool(effect="read", timeout=60)
+async def linger() -> str:
+    """Wait until it is stopped."""
+    await asyncio.sleep(60)
+    return "never"
+
+
+def talker(name: str = "talker") -> Agent:
+    model = ScriptedModel(
+        name,
+        [
+            calls(call("recollect", subject="argumentword"), call("stumble_over", thing="x")),
+            calls(*(call("recite") for _ in range(20))),
+            call("recollect", subject="more"),
+            call("linger"),
+            say("answerword"),
+        ],
+    )
+    tools = [recollect, recite, stumble_over, linger]
+    retry = Retry(attempts=1)
+    return Agent(
+        name=name, instructions="instructionword", models=model.model, tools=tools, retry=retry, limits=Limits(usd="1")
+    )
+
+
+def quick(name: str = "quick") -> Agent:
+    model = ScriptedModel(name, [call("recollect", subject="argumentword"), say("answerword")])
+    return Agent(name=name, instructions="instructionword", models=model.model, tools=[recollect])
+
+
+def waiting(name: str = "waiting") -> Agent:
+    model = ScriptedModel(name, [call("linger"), say("answerword")])
+    return Agent(name=name, instructions="Wait.", models=model.model, tools=[linger])
+
+
+WORDS = [
+    b"promptword", b"instructionword", b"argumentword", b"resultword", b"errorword", b"voluminousword",
+    b"steerword", b"extenderword", b"killword", b"metadataword",
+]  # fmt: skip
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Store and journal of one test."""
+    monkeypatch.setenv("INTERLOCK_JOURNAL", str(tmp_path / "journal.db"))
+    return tmp_path
+
+
+T = TypeVar("T")
+
+STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], enough: Callable[[T], bool], what: str = "") -> T:
+    deadline = time.monotonic() + 25
+    while not enough(found := await ask()):
+        assert time.monotonic() < deadline, f"{what}: {found}"
+        await asyncio.sleep(0.05)
+    return found
+
+
+def states(described: WorkflowExecutionDescription) -> list[PendingActivityState.ValueType]:
+    return [each.state for each in described.raw_description.pending_activities]
+
+
+# -- nothing can be read ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [None, some_keys()], ids=["without a key", "with a key"])
+async def test_nothing_of_a_run_lies_anywhere_in_plain(kept: Path, serve: Serve, keys: Keys | None) -> None:
+    """History, index, store and journal. Without a key the same search finds every word: it can fail."""
+    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": 20}) as environment:
+        client = with_keys(environment.client, keys, kept / "store")
+        async with serve(talker(), client=client) as served:
+            run = await served.start("talker", "promptword, please", metadata={"word": "metadataword"})
+            await until(run, "tool.linger", 25)
+            await run.steer("steerword")
+            assert (await run.extend(Limits(usd="2"), by="extenderword")).limits.usd == 2
+            assert (await run.status()).agent == "talker"
+            told = (await served.interlock.transcript(run.id)).model_dump_json()
+            assert all(word in told for word in ("promptword", "instructionword", "argumentword", "resultword"))
+            await run.kill("killword")
+            result = await served.end(run)
+            assert result.outcome == "killed"
+            assert result.reason == "killword (by client)"
+            lying = await lying_about(client, run.id, kept)
+            assert b"ContinuedAsNew" not in lying
+            first = await client.get_workflow_handle(run.id).describe()
+            assert first.raw_description.workflow_execution_info.first_run_id != first.run_id, "not continued as new"
+    assert [path.stat().st_size > 1_000_000 for path in (kept / "store").rglob("*") if path.is_file()], "no file"
+    assert (kept / "journal.db").exists()
+    found = [word for word in WORDS if word in lying or word in run.id.encode()]
+    assert found == ([] if keys else WORDS)
+
+
+async def test_a_journaled_answer_is_read_by_the_key_that_wrote_it(kept: Path, temporal: Client, serve: Serve) -> None:
+    client = with_keys(temporal, some_keys(), kept / "store")
+    async with serve(quick(), client=client) as served:
+        assert (await served.run("quick")).output == "answerword"
+    journal = b"".join(path.read_bytes() for path in kept.glob("journal.db*"))
+    assert b"binary/encrypted" in journal
+    assert b"kept:journal/" in journal
+    assert b"answerword" not in journal
+
+
+async def test_a_run_without_a_cache_is_the_same(kept: Path, temporal: Client, serve: Serve) -> None:
+    """Every task replays, and every call rebuilds its conversation from the encrypted history."""
+    client = with_keys(temporal, some_keys(), kept / "store")
+    async with serve(quick(), client=client, transcript_bytes=0, max_cached_workflows=0) as served:
+        run = await served.start("quick", "promptword")
+        assert (await served.end(run)).output == "answerword"
+
+
+async def test_an_answer_is_recalled_from_an_encrypted_run(kept: Path, temporal: Client, serve: Serve) -> None:
+    """By the index, which is plain, and then from the other run's history. One with a lost key is passed over."""
+    name = f"recalling{uuid.uuid4().hex[:6]}"
+    model = ScriptedModel(name, [say("answerword")])
+    good = Agent(name=name, instructions="x", models=model.model)
+    keys = some_keys()
+    for each in (keys, some_keys()):
+        async with serve(good, client=with_keys(temporal, each, kept / "store")) as served:
+            assert (await served.run(name, "promptword")).output == "answerword"
+    recall = RecallActivity(with_keys(temporal, keys, kept / "store"))
+    asked = RecallCall(
+        agent=name,
+        input_hash=input_hash(name, "promptword"),
+        run="another",
+        max_age=600,
+        before=datetime.now(UTC),
+        user_id=None,
+    )
+    await eventually(lambda: recall.recall(asked), lambda found: found.output == "answerword")
+
+
+async def test_every_place_that_the_sdk_has_for_a_payload(kept: Path, temporal: Client) -> None:
+    """Who reads a payload is told the same place as who wrote it: worker, client and replay alike."""
+    client = with_keys(temporal, some_keys(), kept / "store")
+    queue, other = f"sealed-{uuid.uuid4().hex[:8]}", f"listener-{uuid.uuid4().hex[:8]}"
+    strict = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default)
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=[Parent, Child, Listener],
+        activities=[echo, stumble, hang],
+        workflow_runner=strict,
+        max_heartbeat_throttle_interval=timedelta(milliseconds=1),
+        default_heartbeat_throttle_interval=timedelta(milliseconds=1),
+    ):
+        listener = await client.start_workflow(Listener.run, id=other, task_queue=queue)
+        empty: dict[str, Any] = {}
+        handle = await client.start_workflow(
+            Parent.run,
+            args=["walrus", other, empty],
+            id=f"parent-{uuid.uuid4().hex[:8]}",
+            task_queue=queue,
+            memo={"started": "walrus"},
+            static_summary="walrus in short",
+            static_details="walrus at length",
+        )
+        assert await handle.execute_update(Parent.tell, "walrus") == "walrus told"
+        assert await handle.query(Parent.recite, "walrus") == "walrus recited"
+        assert await listener.result() == "walrus from outside"
+        latest = client.get_workflow_handle(handle.id)
+        described = await eventually(latest.describe, lambda found: found.run_id != handle.result_run_id)
+        first = await client.get_workflow_handle(handle.id, run_id=handle.result_run_id).describe()
+        assert await first.memo() == {"started": "walrus", "upserted": "walrus"}
+        assert await described.memo() == {"started": "walrus"}
+        assert await first.static_summary() == "walrus in short"
+        assert await first.static_details() == "walrus at length"
+        await latest.signal(Parent.hear, "walrus said")
+        assert await handle.result() == {
+            "echo": "walrus echoed",
+            "child": "walrus grown",
+            "failed": ["walrus failed", "walrus heartbeat"],
+            "hung": ["walrus last words"],
+            "bad": ["bad walrus failed", "bad walrus details"],
+            "heard": ["walrus said"],
+            "memo": {"started": "walrus"},
+        }
+        for one, kind in ((handle, Parent), (listener, Listener)):
+            await replay(client, one, kind)
+        for each in (handle.id, listener.id, f"{other}-good", f"{other}-bad"):
+            assert b"walrus" not in await lying_about(client, each)
+
+
+# -- rotation ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_key_is_put_in_front_of_the_old_one(kept: Path, temporal: Client, serve: Serve) -> None:
+    old, new = some_keys(), some_keys()
+    both = Keys({**new.by_id, **old.by_id})
+    before = with_keys(temporal, old, kept / "store")
+    async with serve(waiting(), client=before) as served:
+        run = await served.start("waiting", "promptword")
+        await until(run, "tool.linger", 25)
+    after = with_keys(temporal, both, kept / "store")
+    async with serving(after, [waiting()], queue=served.interlock.queue):
+        again = Interlock(after, served.interlock.queue)
+        ours = again.get(run.id)
+        await run.steer("by who has only the old key")  # a client that was not restarted yet
+        assert (await ours.status()).ignored_signals == 0
+        await ours.kill("enough")
+        assert (await ours.result()).reason == "enough (by client)"
+        await replay(after, ours.handle, AgentRun)
+        assert "promptword" in (await again.transcript(run.id)).model_dump_json()
+    with pytest.raises(RunFailed, match=new.first):
+        await run.result()
+
+
+# -- tombstones -------------------------------------------------------------------------------------------------
+
+
+def plain() -> Payload:
+    return Payload(metadata={"encoding": b"json/plain"}, data=b'{"reason": "forged", "by": "mallory"}')
+
+
+def reference(**claim: str) -> Payload:
+    made = JSONProtoPayloadConverter().to_payload(
+        ExternalStorageReference(driver_name="interlock.files", claim_data=claim)
+    )
+    assert made is not None
+    return made
+
+
+def marked(payload: Payload) -> Payload:
+    payload.metadata["__temporal_external_storage_reference"] = b"true"
+    return payload
+
+
+async def sealed_for(client: Client, workflow: str) -> Payload:
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow)
+    [payload] = await client.data_converter.with_context(context).encode([{"reason": "moved", "by": "mallory"}])
+    return payload
+
+
+def altered(payload: Payload, **metadata: bytes) -> Payload:
+    copy = Payload()
+    copy.CopyFrom(payload)
+    for name, value in metadata.items():
+        copy.metadata[name.replace("_", "-")] = value
+    if not metadata:
+        copy.data = copy.data[:-1] + bytes([copy.data[-1] ^ 1])
+    return copy
+
+
+Forge = Callable[[Payload, Payload], Payload]
+
+FORGED: dict[str, Forge] = {
+    "plain": lambda mine, other: plain(),
+    "moved from another workflow": lambda mine, other: other,
+    "altered": lambda mine, other: altered(mine),
+    "truncated": lambda mine, other: Payload(metadata=mine.metadata, data=mine.data[:5]),
+    "an unknown key": lambda mine, other: altered(mine, encryption_key_id=b"0123456789abcdef"),
+    "no key at all": lambda mine, other: altered(mine, encryption_key_id=b""),
+    "bound to this workflow by hand": lambda mine, other: altered(
+        other, interlock_bound=mine.metadata["interlock-bound"]
+    ),
+    "bound to nothing": lambda mine, other: altered(mine, interlock_bound=b"{}"),
+    "bound to garbage": lambda mine, other: altered(mine, interlock_bound=b"[" * 100_000),
+    "a tombstone": lambda mine, other: Payload(metadata={"encoding": b"interlock/unreadable"}, data=b"x" * 10_000),
+    "no metadata": lambda mine, other: Payload(data=b"x"),
+    "an encoding nobody knows": lambda mine, other: Payload(metadata={"encoding": b"\xff\xfe"}, data=b"x"),
+    "a protobuf nobody knows": lambda mine, other: Payload(
+        metadata={"encoding": b"json/protobuf", "messageType": b"no.Such"}, data=b"{}"
+    ),
+    "a reference without a seal": lambda mine, other: reference(sha256="0" * 64),
+    "a reference with a forged seal": lambda mine, other: reference(sha256="0" * 64, seal="0123456789abcdef.00"),
+    "a reference out of the store": lambda mine, other: reference(sha256="../../../../etc/passwd"),
+    "a reference to no driver": lambda mine, other: Payload(
+        metadata={"encoding": b"json/external-storage-reference"}, data=b'{"driver_name": "x"}'
+    ),
+    "a reference that is none": lambda mine, other: marked(plain()),
+    "a reference that was altered": lambda mine, other: marked(altered(mine)),
+}
+
+
+async def test_a_forged_signal_is_ignored_and_counted_and_the_run_still_hears(
+    kept: Path, temporal: Client, serve: Serve
+) -> None:
+    """With a worker that keeps nothing, so that each task reads all of them again."""
+    client = with_keys(temporal, some_keys(), kept / "store")
+    async with serve(waiting(), client=client, max_cached_workflows=0) as served:
+        run = await served.start("waiting")
+        await until(run, "tool.linger", 25)
+        mine, other = await sealed_for(client, run.id), await sealed_for(client, "another")
+        keyless = with_keys(temporal, None, kept / "store").get_workflow_handle(run.id)
+        for count, (name, forge) in enumerate(FORGED.items(), 1):
+            await keyless.signal("kill", RawValue(forge(mine, other)))
+            status = await counted(run, count, name)
+            assert status.state == "running", name
+        await keyless.signal("kill", RawValue(mine))
+        result = await served.end(run)
+        assert (result.outcome, result.reason) == ("killed", "moved (by mallory)")
+
+
+async def counted(run: Run, count: int, what: str) -> RunStatus:
+    return await eventually(run.status, lambda found: found.ignored_signals == count, what)
+
+
+async def test_a_forged_update_is_rejected(kept: Path, temporal: Client, serve: Serve) -> None:
+    client = with_keys(temporal, some_keys(), kept / "store")
+    async with serve(waiting(), client=client) as served:
+        run = await served.start("waiting")
+        await until(run, "tool.linger", 25)
+        mine, other = await sealed_for(client, run.id), await sealed_for(client, "another")
+        keyless = with_keys(temporal, None, kept / "store").get_workflow_handle(run.id)
+        for forge in FORGED.values():
+            with pytest.raises(WorkflowUpdateFailedError) as refused:
+                await keyless.execute_update("extend", RawValue(forge(mine, other)))
+            assert "cannot be read" in str(refused.value.cause)  # the refusal itself is encrypted
+        await run.kill()
+        assert (await served.end(run)).outcome == "killed"
+
+
+@pytest.mark.parametrize("name", ["plain", "moved from another workflow", "a reference without a seal"])
+async def test_a_task_that_is_a_tombstone_is_an_invalid_task(
+    kept: Path, temporal: Client, serve: Serve, name: str
+) -> None:
+    client = with_keys(temporal, some_keys(), kept / "store")
+    async with serve(quick(), client=client) as served:
+        own = f"forged-{uuid.uuid4().hex[:8]}"
+        payload = FORGED[name](await sealed_for(client, own), await sealed_for(client, "another"))
+        keyless = with_keys(temporal, None, kept / "store")
+        await keyless.start_workflow("AgentRun", RawValue(payload), id=own, task_queue=served.interlock.queue)
+        handle = client.get_workflow_handle(own)
+        with pytest.raises(WorkflowFailureError) as failed:
+            await asyncio.wait_for(handle.result(), 25)
+        cause = failed.value.cause
+        assert isinstance(cause, ApplicationError)
+        assert cause.type == "InvalidTask"
+        assert "cannot be read: it " in cause.message
+        assert "\n" not in cause.message
+        await replay(client, handle, AgentRun)
+
+
+async def test_a_forged_result_ends_the_run_and_does_not_wedge_it(kept: Path, temporal: Client, serve: Serve) -> None:
+    """Anyone who reaches an open server can complete an activity."""
+    client = with_keys(temporal, some_keys(), kept / "store")
+    async with serve(waiting(), client=client) as served:
+        run = await served.start("waiting")
+        await until(run, "tool.linger", 25)
+        described = await eventually(run.handle.describe, lambda found: STARTED in states(found))
+        [pending] = described.raw_description.pending_activities
+        mallory = with_keys(temporal, None, kept / "store").get_async_activity_handle(
+            workflow_id=run.id, run_id=described.run_id, activity_id=pending.activity_id
+        )
+        await mallory.complete({"content": "forged", "seconds": 1})
+        with pytest.raises(RunFailed, match="cannot be read: it is not encrypted"):
+            await asyncio.wait_for(run.result(), 25)
+        await replay(client, run.handle, AgentRun)
+
+
+async def test_an_activity_that_is_given_a_tombstone_fails_at_once_in_one_line(kept: Path, temporal: Client) -> None:
+    queue = f"sealed-{uuid.uuid4().hex[:8]}"
+    client, keyless = with_keys(temporal, some_keys(), kept / "store"), with_keys(temporal, None, kept / "store")
+    async with (
+        Worker(keyless, task_queue=queue, workflows=[Asker]),
+        Worker(client, task_queue=queue, activities=[echo]),
+    ):
+        handle = await keyless.start_workflow(Asker.run, "word", id=f"mixed-{uuid.uuid4().hex[:8]}", task_queue=queue)
+        kind, said = await asyncio.wait_for(handle.result(), 25)
+        assert kind == "Unreadable"
+        assert said is not None
+        assert said.startswith("what it says cannot be read: it is encrypted")
+        history = await handle.fetch_history()
+        attempts = [e.activity_task_started_event_attributes.attempt for e in history.events]
+        assert max(attempts) == 1
+        [failed] = [e for e in history.events if e.HasField("activity_task_failed_event_attributes")]
+        error = await client.data_converter.decode_failure(failed.activity_task_failed_event_attributes.failure)
+        assert isinstance(error, ApplicationError)
+        assert error.message == "cannot be read: it is not encrypted, and INTERLOCK_ENCRYPTION_KEY is set"
+
+
+# -- switching on -----------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_that_cannot_read_the_runs_under_way_does_not_begin(
+    kept: Path, temporal: Client, serve: Serve
+) -> None:
+    """It would end every one of them."""
+    keys = some_keys()
+    async with serve(waiting(), client=with_keys(temporal, keys, kept / "store")) as served:
+        run = await served.start("waiting")
+        await until(run, "tool.linger", 25)
+        queue = served.interlock.queue
+        await listed(temporal, queue, 1)
+        await refuse_foreign(temporal, queue, keys)
+        with pytest.raises(BadKey, match=f"encrypted with key {keys.first}"):
+            await refuse_foreign(temporal, queue, None)
+        with pytest.raises(BadKey, match=f"encrypted with key {keys.first}"):
+            await refuse_foreign(temporal, queue, some_keys())
+        await temporal.start_workflow("AgentRun", {"agent": "waiting"}, id=f"plain-{queue}", task_queue=f"{queue}-2")
+        await listed(temporal, f"{queue}-2", 1)
+        await refuse_foreign(temporal, f"{queue}-2", None)
+        with pytest.raises(BadKey, match="not encrypted"):
+            await refuse_foreign(temporal, f"{queue}-2", keys)
+        await temporal.get_workflow_handle(f"plain-{queue}").terminate()
+        await run.kill()
+        await run.result()
+
+
+async def listed(client: Client, queue: str, least: int) -> None:
+    async def found() -> int:
+        where = f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
+        return len([each async for each in client.list_workflows(where)])
+
+    await eventually(found, lambda count: count >= least)
+
+
+# -- a client without the key -----------------------------------------------------------------------------------
+
+
+async def test_a_client_without_the_key_is_told_so_in_one_line(kept: Path, temporal: Client, serve: Serve) -> None:
+    keys = some_keys()
+    async with serve(quick(), client=with_keys(temporal, keys, kept / "store")) as served:
+        run = await served.start("quick")
+        await served.end(run)
+        for other, why in ((None, f"encrypted with key {keys.first}, and"), (some_keys(), f"key {keys.first}, which")):
+            blind = Interlock(with_keys(temporal, other, kept / "store"), served.interlock.queue)
+            for ask in (blind.get(run.id).result, blind.get(run.id).status):
+                with pytest.raises(UnreadablePayload, match=why):
+                    await ask()
+            with pytest.raises(UnreadablePayload, match=why):
+                await transcript_of(blind.client, run.id)
+            refused = await blind.start({"agent": "quick", "input": "x"})
+            with pytest.raises(RunFailed, match=f"cannot be read: .*{keys.first}"):
+                await refused.result()

@@ -1,0 +1,327 @@
+"""Results know how long they are true: what the model is shown, what is used again, and what a call may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from interlock import ToolError, tool
+from interlock.client import Run
+from interlock.contracts import Message, ToolMessage
+from interlock.policies.freshness import STALE
+from interlock.testing import Say, call, calls, say, temporal_server
+from tests.conftest import Serve, activities
+from tests.runs.world import World, agent, told, waits
+
+
+@pytest.fixture(scope="module")
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    async with temporal_server(time_skipping=True) as environment:
+        yield environment
+
+
+def shown_to(seen: list[list[str]], turns: Sequence[Say]) -> Any:
+    """A script that keeps what its model is shown of its calls, turn by turn."""
+
+    def turn(messages: Sequence[Message], tools: Sequence[str]) -> Say:
+        seen.append([message.content for message in messages if isinstance(message, ToolMessage)])
+        return (*turns, say("done"))[sum(message.role == "assistant" for message in messages)]
+
+    return turn
+
+
+async def test_the_model_is_shown_the_window_and_what_is_past_it(serve: Serve, skipping: WorkflowEnvironment) -> None:
+    world, seen = World(), list[list[str]]()
+    quote = world.quote(valid_for=3600)
+    turns = [call("quote", symbol="A"), call("send_email", to="ada"), call("send_email", to="bob")]
+    async with serve(agent("shown", shown_to(seen, turns), [quote, world.send()]), client=skipping.client) as served:
+        with skipping.with_time_skipping_disabled():
+            run = await served.start("shown")
+        for number, hours in ((2, 0.5), (3, 2.0)):
+            await waits(run, f"s{number}c1")
+            await skipping.fast_forward(run.handle, timedelta(hours=hours))
+            await run.decide(f"s{number}c1", approve=True)
+        await served.end(run)
+        [message] = [each for each in await told(served, run) if each.tool == "quote"]
+    assert message.observed_at is not None
+    assert message.valid_until == message.observed_at + timedelta(hours=1)
+    assert message.content == '{"symbol":"A","price":10}'
+    first, fresh, stale = (shown[0] for shown in seen[1:])
+    window = (
+        f"observed {message.observed_at:%Y-%m-%d %H:%M:%S} UTC, valid until {message.valid_until:%Y-%m-%d %H:%M:%S}"
+    )
+    assert first == fresh == f"{message.content}\n[{window} UTC]"
+    assert stale == f"{fresh}\n{STALE}"
+    assert seen[3][1] == "sent to ada"
+
+
+async def test_a_worker_that_rebuilds_shows_the_same(serve: Serve, skipping: WorkflowEnvironment) -> None:
+    world, seen = World(), list[list[str]]()
+    turns = [call("quote", symbol="A"), call("send_email", to="ada")]
+    tools = [world.quote(), world.send()]
+    model = agent("rebuilt", shown_to(seen, turns), tools)
+    async with serve(model, client=skipping.client, transcript_bytes=0, max_cached_workflows=0) as served:
+        with skipping.with_time_skipping_disabled():
+            run = await served.start("rebuilt")
+        await waits(run, "s2c1")
+        await skipping.fast_forward(run.handle, timedelta(hours=2))
+        await run.decide("s2c1", approve=True)
+        await served.end(run)
+    assert [len(shown) for shown in seen] == [0, 1, 2]
+    assert STALE not in seen[1][0]
+    assert STALE in seen[2][0]
+
+
+async def test_a_cached_result_is_used_again_inside_its_window_and_never_outside(
+    serve: Serve, skipping: WorkflowEnvironment
+) -> None:
+    world, seen = World(), list[list[str]]()
+    quote = world.quote(valid_for=3600, cache=True)
+    same = Say(calls=(("quote", '{ "symbol" :  "A" }'),))
+    turns = [
+        *(calls(call("quote", symbol="A"), call("quote", symbol="B")), same),
+        *(call("send_email", to="ada"), same, call("send_email", to="bob"), same),
+    ]
+    async with serve(agent("cached", shown_to(seen, turns), [quote, world.send()]), client=skipping.client) as served:
+        with skipping.with_time_skipping_disabled():
+            run = await served.start("cached")
+        for number, minutes in ((3, 58), (5, 3)):
+            await waits(run, f"s{number}c1")
+            world.price += 1
+            await skipping.fast_forward(run.handle, timedelta(minutes=minutes))
+            await run.decide(f"s{number}c1", approve=True)
+        result = await served.end(run)
+        quotes = [each for each in await told(served, run) if each.tool == "quote"]
+        assert (await activities(served.client, run.id)).count("tool.quote") == 3
+    assert sorted(world.quoted) == ["A", "A", "B"]
+    assert [each.cached for each in quotes] == [False, False, True, True, False]
+    first, _, second, third, fourth = quotes
+    assert first.content == second.content == third.content == '{"symbol":"A","price":10}'
+    assert first.observed_at == second.observed_at == third.observed_at
+    assert fourth.content == '{"symbol":"A","price":12}'
+    assert f"\n[used again, observed {first.observed_at:%Y-%m-%d %H:%M:%S} UTC" in seen[2][2]
+    assert result.by_tool == {"quote": 3, "send_email": 2}
+
+
+async def test_what_failed_or_is_too_long_is_not_used_again(serve: Serve) -> None:
+    ran: list[int] = []
+
+    @tool(effect="read", valid_for=60, cache=True, max_result_bytes=200_000)
+    def long(number: int) -> str:
+        """Much, or an error."""
+        ran.append(number)
+        if number == 2:
+            raise ToolError("not today")
+        return "x" * 100_000
+
+    turns = [call("long", number=number) for number in (1, 1, 2, 2)]
+    async with serve(agent("not-cached", turns, [long])) as served:
+        await served.run("not-cached")
+    assert ran == [1, 1, 2, 2]
+
+
+async def test_a_run_that_only_asks_for_what_it_knows_ends_by_its_limit(serve: Serve) -> None:
+    world = World()
+
+    def turn(messages: Any, tools: Any) -> Say:
+        return call("quote", symbol="A") if tools else say("done")
+
+    asks = agent("asks-again", turn, [world.quote(cache=True)])
+    async with serve(asks) as served:
+        result = await served.run("asks-again", limits={"tool_calls": 5})
+        assert (result.outcome, result.tool_calls, world.quoted) == ("killed", 1, ["A"])
+
+
+# -- what a call relies on ------------------------------------------------------------------------------------
+
+
+async def trade(serve: Serve, world: World, turns: list[Say], tools: list[Any], **options: Any) -> tuple[Run, Any, Any]:
+    async with serve(agent("trade", turns, tools, **options)) as served:
+        run = await served.start("trade")
+        result = await served.end(run)
+        return run, result, await told(served, run)
+
+
+async def test_inside_the_window_nothing_is_fetched(serve: Serve) -> None:
+    world = World()
+    quote = world.quote()
+    _, result, messages = await trade(
+        serve, world, [call("quote", symbol="A"), call("buy", symbol="A")], [quote, world.buy(quote)]
+    )
+    assert [message.content for message in messages] == ['{"symbol":"A","price":10}', "bought 1 of A"]
+    assert result.by_tool == {"quote": 1, "buy": 1}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+async def test_past_the_window_it_is_fetched_again_and_a_change_stops_the_call(*, moved: bool, serve: Serve) -> None:
+    world = World()
+    quote = world.quote(valid_for=1.0)
+
+    @tool(effect="read")
+    async def ponder() -> str:
+        """Take longer than the window."""
+        await asyncio.sleep(1.3)
+        world.price += moved
+        return "hm"
+
+    turns = [call("quote", symbol="A"), call("ponder"), call("buy", symbol="A")]
+    _, result, messages = await trade(serve, world, turns, [quote, ponder, world.buy(quote)])
+    assert result.by_tool["quote"] == 2
+    assert world.bought == ([] if moved else [("A", 1)])
+    if moved:
+        assert messages[2].is_error
+        assert '{"symbol":"A","price":10}' in messages[2].content
+        assert '{"symbol":"A","price":11}' in messages[2].content
+
+
+async def test_a_purchase_relies_on_the_price_of_what_is_bought_not_on_the_last_one(
+    serve: Serve, skipping: WorkflowEnvironment
+) -> None:
+    world = World()
+    quote = world.quote(valid_for=60)
+    turns = [
+        call("quote", symbol="A"),
+        call("send_email", to="ada"),
+        call("quote", symbol="B"),
+        call("buy", symbol="A"),
+    ]
+    tools = [quote, world.send(), world.buy(quote)]
+    async with serve(agent("two-prices", turns, tools), client=skipping.client) as served:
+        with skipping.with_time_skipping_disabled():
+            run = await served.start("two-prices")
+        await waits(run, "s2c1")
+        await skipping.fast_forward(run.handle, timedelta(hours=1))
+        world.price = 11
+        await run.decide("s2c1", approve=True)
+        await served.end(run)
+    assert world.quoted == ["A", "B", "A"]
+    assert world.bought == []
+
+
+async def test_what_was_never_called_is_called_or_asked_for_and_the_model_decides(serve: Serve) -> None:
+    world = World()
+    quote = world.quote()
+
+    @tool(effect="read", valid_for=60)
+    def market(day: str) -> str:
+        """Whether the market is open."""
+        return "open"
+
+    @tool(effect="read", valid_for=60)
+    def mood() -> str:
+        """The mood of the market."""
+        return "calm"
+
+    buy = world.buy(quote, mood)
+    _, result, messages = await trade(
+        serve, world, [call("buy", symbol="A"), call("buy", symbol="A")], [quote, mood, buy]
+    )
+    assert messages[0].content.startswith("ToolInputStale: buy was not made: it relies on something that you had not")
+    assert '"price":10' in messages[0].content
+    assert "calm" in messages[0].content
+    assert (messages[1].content, world.bought) == ("bought 1 of A", [("A", 1)])
+    assert result.by_tool == {"quote": 1, "mood": 1, "buy": 1}
+    _, result, messages = await trade(serve, world, [call("buy", symbol="A")], [market, world.buy(market)])
+    assert messages[0].content == (
+        "ToolInputStale: buy was not made: it relies on market, which was not called. Call it first."
+    )
+    assert result.by_tool == {}
+
+
+async def test_what_the_model_has_not_read_yet_is_news_to_it(serve: Serve) -> None:
+    """Asked for side by side: the purchase was decided before the price was known."""
+    world = World()
+    quote = world.quote()
+    turn = calls(call("quote", symbol="A"), call("buy", symbol="A"))
+    _, _, messages = await trade(serve, world, [turn, call("buy", symbol="A")], [quote, world.buy(quote)])
+    assert messages[1].is_error
+    assert (messages[2].content, world.bought) == ("bought 1 of A", [("A", 1)])
+
+
+async def test_two_purchases_of_one_reply_are_both_stopped_by_one_change(
+    serve: Serve, skipping: WorkflowEnvironment
+) -> None:
+    world = World()
+    quote = world.quote(valid_for=60)
+    both = calls(call("buy", symbol="A", amount=1), call("buy", symbol="A", amount=2))
+    tools = [quote, world.buy(quote, approval=True)]
+    stopped = agent("both", [call("quote", symbol="A"), both], tools, max_parallel_tools=1)
+    async with serve(stopped, client=skipping.client) as served:
+        with skipping.with_time_skipping_disabled():
+            run = await served.start("both")
+        await waits(run, "s2c1", "s2c2")
+        await skipping.fast_forward(run.handle, timedelta(hours=1))
+        world.price = 11
+        for number in (1, 2):
+            await run.decide(f"s2c{number}", approve=True)
+        await served.end(run)
+        assert world.bought == []
+        assert all('"price":11' in message.content for message in (await told(served, run))[1:])
+
+
+async def test_a_requirement_that_cannot_be_fetched_stops_the_call(serve: Serve) -> None:
+    world, asked = World(), list[str]()
+
+    @tool(effect="read", valid_for=0.5)
+    async def quote(symbol: str) -> str:
+        """A price, once."""
+        asked.append(symbol)
+        if len(asked) > 1:
+            raise ToolError("closed for today")
+        return "10"
+
+    @tool(effect="read")
+    async def ponder() -> str:
+        """Take longer than the window."""
+        await asyncio.sleep(0.8)
+        return "hm"
+
+    turns = [call("quote", symbol="A"), call("ponder"), call("buy", symbol="A")]
+    _, _, messages = await trade(serve, world, turns, [quote, ponder, world.buy(quote)])
+    assert messages[2].content == (
+        "ToolInputStale: buy was not made: quote, which it relies on, was called again and gave no result: "
+        "closed for today"
+    )
+    assert world.bought == []
+
+
+async def test_a_result_that_is_always_late_stops_the_call(serve: Serve) -> None:
+    world, asked = World(), list[str]()
+
+    @tool(effect="read", valid_for=0.2)
+    async def quote(symbol: str) -> str:
+        """A price that is out of date when it arrives."""
+        asked.append(symbol)
+        await asyncio.sleep(0.4)
+        return "10"
+
+    _, _, messages = await trade(
+        serve, world, [call("quote", symbol="A"), call("buy", symbol="A")], [quote, world.buy(quote)]
+    )
+    assert "was past its window each time it had been fetched" in messages[1].content
+    assert (world.bought, asked) == ([], ["A"] * 4)
+
+
+async def test_a_call_that_waited_for_its_next_attempt_is_checked_again(serve: Serve) -> None:
+    """Its first attempt fails, and the window ends before the second one."""
+    world, attempts = World(), list[str]()
+    quote = world.quote(valid_for=1.0)
+
+    @tool(effect="idempotent", requires_fresh=[quote])
+    async def order(symbol: str) -> str:
+        """Order, at the second attempt."""
+        attempts.append(symbol)
+        if len(attempts) == 1:
+            world.price = 11
+            await asyncio.sleep(1.3)
+            raise RuntimeError("try again")
+        return "ordered"
+
+    _, _, messages = await trade(serve, world, [call("quote", symbol="A"), call("order", symbol="A")], [quote, order])
+    assert attempts == ["A"]
+    assert messages[1].content.startswith("ToolInputStale: order was not made: what it relies on has changed.")

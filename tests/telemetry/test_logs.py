@@ -1,0 +1,178 @@
+"""What a line says, and what it never says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from typing import Any
+
+import pytest
+import structlog
+from temporalio.client import Client
+
+from interlock import Agent, Limits
+from interlock.telemetry.redaction import Redaction, redaction
+from interlock.testing import Say, ScriptedModel, call, say
+from tests.conftest import Serve
+from tests.telemetry.story import AGENT, look
+from tests.telemetry.watched import events, lines
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("authorization", "Bearer k", "[redacted]"),
+        ("Authorization", "Bearer k", "[redacted]"),
+        ("x-api-key", "k", "[redacted]"),
+        ("client_secret", "k", "[redacted]"),
+        ("Set-Cookie", "k", "[redacted]"),
+        ("token", "k", "[redacted]"),
+        ("tokens_in", 7, 7),
+        ("max_tokens", 7, 7),
+        ("monkey", "george", "george"),
+        ("card", "4111", "[redacted]"),
+        ("headers", {"Accept": "a", "Authorization": "b"}, {"Accept": "a", "Authorization": "[redacted]"}),
+        ("deep", [{"a": [{"password": "p", "b": 1}]}], [{"a": [{"password": "[redacted]", "b": 1}]}]),
+        ("both", ({"card": 1},), [{"card": "[redacted]"}]),
+    ],
+)
+def test_what_stands_under_a_secrets_name_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: Any, shown: Any
+) -> None:
+    monkeypatch.setenv("INTERLOCK_LOG_REDACT", "Card, iban")
+    with lines() as out:
+        logging.getLogger("somebody.else").warning("a request", extra={field: value})
+        structlog.get_logger("ours").warning("a request", **{field: value})
+    assert [line[field] for line in events(out)] == [shown, shown]
+
+
+def test_what_has_no_end_is_cut_off() -> None:
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    assert "[redacted]" in json.dumps(redaction().of(endless))
+    assert Redaction(["x"]).of({"x": 1, "y": {"z": {"x": 2}}}) == {"x": "[redacted]", "y": {"z": {"x": "[redacted]"}}}
+
+
+def test_lines_for_people() -> None:
+    with lines("console") as out:
+        structlog.get_logger("interlock.model").info("llm.response", model="m", tokens_in=7, api_key="k-1")
+        logging.getLogger("other").error("it broke: %s", "badly")
+    first, second = out.getvalue().splitlines()
+    assert "llm.response" in first
+    assert "tokens_in=7" in first
+    assert "k-1" not in first
+    assert "it broke: badly" in second
+    assert not first.startswith("{")
+
+
+def test_every_line_of_a_process_is_one_object_whoever_writes_it() -> None:
+    with lines() as out:
+        logging.getLogger("library").warning("several\nlines")
+        try:
+            raise ValueError("boom")
+        except ValueError:
+            logging.getLogger("library").exception("failed")
+            structlog.get_logger("ours").exception("failed")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("old", UserWarning, stacklevel=1)
+    found = events(out)
+    assert [(line["event"].split(": ")[-1].strip(), line["level"]) for line in found[:3]] == [
+        ("several\nlines", "warning"),
+        ("failed", "error"),
+        ("failed", "error"),
+    ]
+    assert all(line["exception"][0]["exc_type"] == "ValueError" for line in found[1:3])
+    assert found[3]["logger"] == "py.warnings"
+
+
+async def test_prompts_and_outputs_are_in_no_line_unless_asked_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told() -> tuple[str, list[dict[str, Any]]]:
+        with lines() as out:
+            async with serve(AGENT) as served:
+                run = await served.start(
+                    "story", f"{'a question ' * 10}where is the treasure?"
+                )  # its first words are its id
+                await run.result()
+        return out.getvalue(), events(out, run.id)
+
+    text, _ = await told()
+    assert not [word for word in ("treasure", "secret plan", "hunter2", "k-123", "an entry") if word in text]
+
+    monkeypatch.setenv("INTERLOCK_LOG_CONTENT", "1")
+    text, said = await told()
+    replies = [each for each in said if each["event"] == "llm.response"]
+    assert "where is the treasure?" in replies[0]["prompt"]
+    assert replies[-1]["output"] == "a secret plan was found"
+    [looked] = [each for each in said if each["event"] == "tool.executed" and each["tool"] == "look"]
+    assert json.loads(looked["arguments"]) == {"password": "[redacted]"}
+    assert json.loads(looked["output"]) == {"api_key": "[redacted]", "found": "an entry"}
+
+
+async def test_content_is_cut(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_LOG_CONTENT", "1")
+    long = Agent(name="long", instructions="", models=ScriptedModel("long", [say("é" * 5000)]).model)
+    with lines() as out:
+        async with serve(long) as served:
+            run = await served.start("long")
+            await run.result()
+    [reply] = [each for each in events(out, run.id) if each["event"] == "llm.response"]
+    assert reply["output"] == "é" * 1024 + "…"
+
+
+async def test_pause_resume_and_kill_are_told_once(serve: Serve, temporal: Client) -> None:
+    slow = Agent(name="slow", instructions="", models=ScriptedModel("slow-one", [Say("never", delay=60)]).model)
+    with lines() as out:
+        async with serve(slow, max_cached_workflows=0) as served:
+            run = await served.start("slow", user_id="ada")
+            await run.pause("lunch", by="ada")
+            while (await run.status()).state != "paused":
+                pass
+            await run.resume(by="ada")
+            while (await run.status()).step == 0:
+                pass
+            await run.handle.signal("pause", "nonsense")
+            await run.kill("enough", by="ops")
+            await served.end(run)
+    said = events(out, run.id)
+    told = [each["event"] for each in said]
+    assert [name for name in told if name.startswith("run.")] == ["run.paused", "run.resumed", "run.killed"]
+    by_event = {each["event"]: each for each in said}
+    assert (by_event["run.paused"]["reason"], by_event["run.paused"]["by"]) == ("lunch", "ada")
+    assert (by_event["run.killed"]["reason"], by_event["run.killed"]["by"]) == ("enough", "ops")
+    assert by_event["signal.ignored"]["signal"] == "pause"
+    assert by_event["agent.complete"]["outcome"] == "killed"
+    assert told.count("agent.complete") == 1
+    assert {each["user_id"] for each in said} == {"ada"}
+
+
+async def test_a_low_budget_is_told_once_for_each_limit(serve: Serve) -> None:
+    again = Say(calls=call("look", password="x").calls, input_tokens=1000, output_tokens=50)
+    agent = Agent(
+        name="poor",
+        instructions="",
+        models=ScriptedModel("poor", [again, again, say("well", input_tokens=1000, output_tokens=50)]).model,
+        tools=[look],
+        max_output_tokens=64,
+        limits=Limits(tokens=3900, steps=3),
+    )
+    with lines() as out:
+        async with serve(agent) as served:
+            run = await served.start("poor")
+            await served.end(run)
+    low = [(each["limit"], each["left"], each["of"]) for each in events(out, run.id) if each["event"] == "budget.low"]
+    assert sorted(low) == [("steps", "0", "3"), ("tokens", "750", "3900")]
+
+
+async def test_a_run_that_cannot_begin_says_why(serve: Serve) -> None:
+    with lines() as out:
+        async with serve(AGENT) as served:
+            run = await served.start("nobody")
+            with pytest.raises(Exception, match="no agent is named"):
+                await run.result()
+    last = events(out, run.id)[-1]
+    assert (last["event"], last["outcome"]) == ("agent.complete", "failed")
+    assert "no agent is named 'nobody'" in last["reason"]
