@@ -93,9 +93,9 @@ def _breakers(view: FleetView, to: Console) -> Table:
         "PROBE": [Text(present.one_line(each.probe.worker) if each.probe else "-") for _, each in found],
         "LAST ERROR": [Text(present.one_line(each.error or "-")) for _, each in found],
     }
-    for name, share in (("PROBE", 6), ("LAST ERROR", 2)):
+    for name, most in (("PROBE", to.width // 6), ("LAST ERROR", to.width - 60)):
         for cell in columns[name]:
-            cell.truncate(max(12, to.width // share), overflow="ellipsis")
+            cell.truncate(max(20, most), overflow="ellipsis")
     return fitted(columns, to.width, right=("OPENED",), dispensable=("PROBE", "OPENED", "LAST ERROR", "SINCE"))
 
 

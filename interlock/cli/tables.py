@@ -49,7 +49,7 @@ def fitted(columns: dict[str, list[Text]], width: int, *, right: Sequence[str], 
     for name in dispensable:
         if taken + widest[first] > width:
             taken -= widest.pop(name) + SPACE
-    widest[first] = max(min(widest[first], width - taken), 12)
+    widest[first] = min(widest[first], max(width - taken, 12))
     table = Table(box=None, pad_edge=False, padding=(0, SPACE, 0, 0), header_style="dim")
     for name, wide in widest.items():
         justify: Literal["left", "right"] = "right" if name in right else "left"
