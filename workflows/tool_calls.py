@@ -120,6 +120,7 @@ async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None)
         ),
         result_type=ToolResult,
         **options.tool(
+            run.task,
             spec,
             retry,
             seconds=budget.call_seconds(run.limits, left, spec.timeout),

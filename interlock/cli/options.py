@@ -100,6 +100,12 @@ ToolCalls: TypeAlias = Annotated[
     Parameter(help="Most calls of tools; a run that wants more is killed."),
 ]
 
+Priority: TypeAlias = Annotated[
+    int,
+    _of("[1-5]", int, "a priority, 1 (first) to 5 (last)"),
+    Parameter(help="Where runs wait for a worker, 1 goes before 5; those of one priority take turns by user."),
+]
+
 _FLAGS = {
     "user_id": "--user",
     "agent": "AGENT",

@@ -130,6 +130,7 @@ from interlock.contracts.task import (
     RunStatus,
     Steer,
     Usage,
+    fairness_key,
     input_hash,
 )
 
@@ -233,6 +234,7 @@ __all__ = [
     "Window",
     "Wire",
     "explain",
+    "fairness_key",
     "input_hash",
     "parse",
     "size",
