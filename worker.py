@@ -1,6 +1,6 @@
 """The worker: settings -> client -> providers and agents -> a Temporal worker. The composition root.
 
-    python worker.py [--agents MODULE[:NAME]]... [--embedded] [--task-queue Q]
+    python worker.py [--agents MODULE[:NAME]]... [--embedded] [--task-queue Q] [--max-model-calls N] ...
 
 Ends on SIGTERM and SIGINT: takes no new work, lets calls in flight finish for ``--grace`` seconds, and hands
 the rest over to whichever worker comes next.
@@ -27,6 +27,8 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from activities.agents import BadReference, Registry, load
 from activities.alert import AlertActivity
+from activities.alerting import Alerting
+from activities.apart import MOST_CALLS, serving_calls
 from activities.fleet_seen import FleetSeen
 from activities.gate import Gate
 from activities.gauges import counting
@@ -53,11 +55,13 @@ from interlock.errors import InterlockError
 from interlock.fleet import fleet_id
 from interlock.keys import Keys
 from interlock.open_runs import refuse_foreign
+from interlock.queues import Apart, Limits
 from interlock.registration import register_search_attributes
 from interlock.telemetry.logs import configure_logging
 from interlock.telemetry.metrics import of_client
 from interlock.telemetry.runtime import worker_runtime
 from interlock.telemetry.traces import configure_tracing
+from interlock.worker_flags import parse
 from workflows.agent_run import AgentRun
 from workflows.budget_ledger import BudgetLedger
 from workflows.fleet_control import FleetControl
@@ -80,27 +84,32 @@ async def serving(
     providers: Providers | None = None,
     transcript_bytes: int = 64 * 1024 * 1024,
     max_cached_workflows: int = 1000,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
     grace: timedelta = timedelta(seconds=20),
 ) -> AsyncIterator[Worker]:
     """A worker that serves ``agents`` while the block runs. Raises ``BadReference`` for agents it cannot serve.
 
     fleet                 the id of the ``FleetControl`` whose kills and breakers it obeys
     transcript_bytes      the transcripts kept in memory; 0: rebuild from history at every call
-    max_cached_workflows  open runs kept in memory; 0: replay from history at every task"""
+    max_cached_workflows  open runs kept in memory; 0: replay from history at every task
+    limits                what it takes on at the same time; ``limits.runs`` is ``max_cached_workflows``"""
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
         whole = await stack.enter_async_context(with_mcp_tools(agents))
-        gate = await _fleet(stack, client, fleet or fleet_id())
+        alerting = await stack.enter_async_context(Alerting(client.namespace))
+        gate = await _fleet(stack, client, fleet or fleet_id(), alerting)
         registry = Registry(whole, known, gate)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
         predicates = Predicates(registry.tools)
         model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate, predicates)
         ledgers = LedgerActivities(client)
+        queue, cached = queue or task_queue(), limits.runs or max_cached_workflows
+        tools = [tool_activity(tool, gate) for tool in registry.tools]
         worker = Worker(
             client,
-            task_queue=queue or task_queue(),
+            task_queue=queue,
             workflows=[AgentRun, BudgetLedger],
             activities=[
                 registry.resolve_agent,
@@ -109,27 +118,28 @@ async def serving(
                 ledgers.settle,
                 ledgers.audit,
                 RecallActivity(client).recall,
-                AlertActivity().alert,
-                *(tool_activity(tool, gate) for tool in registry.tools),
+                AlertActivity(alerting).alert,
+                *tools,
             ],
-            interceptors=[SeenAttempts()],
+            interceptors=[SeenAttempts(), Apart(queue, limits.apart)],
             workflow_runner=_sandbox(),
-            max_cached_workflows=max_cached_workflows,
-            max_concurrent_activities=200,
+            max_cached_workflows=cached,
+            max_concurrent_workflow_tasks=min(100, cached) or None,
+            max_concurrent_activities=MOST_CALLS,
             graceful_shutdown_timeout=grace,
             # What a dead worker had in its sticky queue waits this long for it: 10 s by default.
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
             max_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
             default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
         )
-        await stack.enter_async_context(worker)
-        await start_ledgers(client, registry.agents, queue or task_queue())
+        await stack.enter_async_context(serving_calls(worker, client, limits, [model.model], tools))
+        await start_ledgers(client, registry.agents, queue)
         if (metrics := of_client(client)).live:
             await stack.enter_async_context(counting(client, list(registry.agents.values()), metrics))
         yield worker
 
 
-async def _fleet(stack: AsyncExitStack, client: Client, fleet: str) -> Gate:
+async def _fleet(stack: AsyncExitStack, client: Client, fleet: str, alerting: Alerting) -> Gate:
     """The fleet's switchboard, served by every worker and mirrored by each; and the gate in front of every call.
     Nothing is served before the mirror has a state."""
     await stack.enter_async_context(
@@ -137,7 +147,7 @@ async def _fleet(stack: AsyncExitStack, client: Client, fleet: str) -> Gate:
             client,
             task_queue=fleet,
             workflows=[FleetControl],
-            activities=[SweepActivity(client).sweep, AlertActivity().alert],
+            activities=[SweepActivity(client).sweep, AlertActivity(alerting).alert],
             workflow_runner=_sandbox(),
             max_cached_workflows=4,
             max_concurrent_workflow_task_polls=2,
@@ -152,7 +162,8 @@ async def _fleet(stack: AsyncExitStack, client: Client, fleet: str) -> Gate:
     gate = Gate(mirror, reports)
     await mirror.start()
     stack.push_async_callback(mirror.stop)
-    watching = asyncio.create_task(FleetSeen(mirror, of_client(client)).watch())
+    seen = FleetSeen(mirror, of_client(client), alerting, worker=client.identity)
+    watching = asyncio.create_task(seen.watch())
     stack.callback(watching.cancel)
     reports.start()
     stack.push_async_callback(reports.stop)
@@ -167,7 +178,7 @@ def _sandbox() -> SandboxedWorkflowRunner:
 
 
 async def main(arguments: argparse.Namespace) -> int:
-    stop = asyncio.Event()
+    stop, grace = asyncio.Event(), timedelta(seconds=arguments.grace)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     agents = load(arguments.agents or ["examples.analyst"])
@@ -184,7 +195,7 @@ async def main(arguments: argparse.Namespace) -> int:
         await refuse_foreign(client, arguments.task_queue or task_queue(), Keys.of_environment())
         await register_search_attributes(client)
         await stack.enter_async_context(
-            serving(client, agents, queue=arguments.task_queue, grace=timedelta(seconds=arguments.grace))
+            serving(client, agents, queue=arguments.task_queue, limits=arguments.limits, grace=grace)
         )
         log.info(
             "worker.started",
@@ -197,16 +208,6 @@ async def main(arguments: argparse.Namespace) -> int:
         log.info("worker.stopping", grace_seconds=arguments.grace)
     log.info("worker.stopped")
     return 0
-
-
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="worker.py", description="Serve agents as Temporal workflows.")
-    parser.add_argument("--agents", action="append", metavar="MODULE[:NAME]", help="default: examples.analyst")
-    parser.add_argument("--embedded", action="store_true", help="start a Temporal server for development as well")
-    parser.add_argument("--task-queue", metavar="Q", help="default: INTERLOCK_TASK_QUEUE, or interlock")
-    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve /metrics there; default: INTERLOCK_METRICS")
-    parser.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds for calls in flight (20)")
-    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

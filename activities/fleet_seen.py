@@ -1,4 +1,6 @@
-"""What a worker sees of the fleet, as log lines and metrics: kills, breakers that turn, how old its mirror is."""
+"""What a worker sees of the fleet, as log lines and metrics: kills, breakers that turn, how old its mirror is.
+
+That it does not see the fleet any more it tells people itself: no entity that could is in its reach then."""
 
 from __future__ import annotations
 
@@ -7,8 +9,10 @@ from datetime import UTC, datetime
 
 import structlog
 
+from activities.alerting import Alerting
 from activities.mirror import Mirror
 from interlock.fleet import FleetView
+from interlock.policies import alerts
 from interlock.telemetry import names
 from interlock.telemetry.metrics import WorkerMetrics
 
@@ -21,9 +25,13 @@ EVERY = 5.0
 class FleetSeen:
     """For one worker. What was so already when it started is nothing that it has seen happen."""
 
-    def __init__(self, mirror: Mirror, metrics: WorkerMetrics) -> None:
+    def __init__(self, mirror: Mirror, metrics: WorkerMetrics, alerting: Alerting, worker: str) -> None:
         self._mirror = mirror
         self._metrics = metrics
+        self._alerting = alerting
+        self._worker = worker
+        self._losses = 0
+        self._lost = False
         self._before = mirror.view
         for name, breaker in mirror.view.breakers.items():
             metrics.breaker_state(name, breaker.state)
@@ -52,7 +60,12 @@ class FleetSeen:
         self._before = view
 
     async def watch(self) -> None:
-        """Show the mirror's age, for as long as the worker runs."""
+        """Show the mirror's age, for as long as the worker runs, and tell people once each time that it goes blind."""
         while True:
             self._metrics.mirror_age(self._mirror.age)
+            lost, self._lost = self._lost, self._mirror.blind
+            if self._lost and not lost:
+                self._losses += 1
+                stale = alerts.mirror_stale(self._mirror.fleet, self._worker, self._mirror.age, self._losses)
+                self._alerting.raise_directly(stale, self._metrics)
             await asyncio.sleep(EVERY)

@@ -23,6 +23,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from interlock.contracts import FleetState
+from interlock.errors import BadRequest
 from interlock.fleet import FleetView
 
 log = structlog.get_logger("interlock.mirror")
@@ -37,14 +38,14 @@ ABREAST = 10.0
 
 
 def max_age() -> float:
-    """``INTERLOCK_MIRROR_MAX_AGE``, in seconds. Raises ``ValueError`` for one that is no positive number."""
+    """``INTERLOCK_MIRROR_MAX_AGE``, in seconds. Raises ``BadRequest`` for one that is no positive number."""
     given = os.environ.get("INTERLOCK_MIRROR_MAX_AGE") or str(MAX_AGE)
     try:
         seconds = float(given)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"INTERLOCK_MIRROR_MAX_AGE is {given!r}; it must be a number of seconds above 0")
+        raise BadRequest(f"INTERLOCK_MIRROR_MAX_AGE is {given!r}; it must be a number of seconds above 0")
     return seconds
 
 

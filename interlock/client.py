@@ -53,6 +53,7 @@ from interlock.fleet import fleet_id
 from interlock.forking import carried_to
 from interlock.history import transcript_of
 from interlock.killing import Rung, ended_as, tell_fleet, walk
+from interlock.options import turn
 from interlock.run_trace import trace_of
 from interlock.spans import Span
 
@@ -224,6 +225,7 @@ class Interlock:
             result_type=AgentResult,
             static_summary=" ".join(task.input.split())[:120],
             search_attributes=attributes,
+            priority=turn(task),
             rpc_timeout=PATIENCE,
         )
         return Run(handle, self.fleet)

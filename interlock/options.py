@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
-from interlock.contracts import ModelCall, Retry, ToolSpec
+from interlock.contracts import AgentTask, ModelCall, Retry, ToolSpec, fairness_key
 from interlock.errors import NEVER_RETRIED
 
 # Long, on purpose: with a time-out shorter than an outage of the server, every finished call runs again
@@ -51,16 +51,27 @@ def retry_policy(retry: Retry, attempts: int | None = None) -> RetryPolicy:
     )
 
 
-def resolve_agent() -> workflow.ActivityConfig:
+def turn(task: AgentTask) -> Priority:
+    """Where runs and calls wait for a worker: first by the task's priority, then each user in turn, so that 500 runs
+    of one do not keep another's single run waiting. Calls say so themselves: they would inherit it from their run, but
+    a plain Temporal client starts runs that have none."""
+    return Priority(priority_key=task.priority, fairness_key=fairness_key(task.user_id))
+
+
+def resolve_agent(task: AgentTask) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
+        priority=turn(task),
         start_to_close_timeout=timedelta(seconds=20),
         retry_policy=retry_policy(Retry(attempts=5, initial=0.2)),
         summary="resolve the agent",
     )
 
 
-def model(call: ModelCall, *, seconds: float, left: float | None, summary: str) -> workflow.ActivityConfig:
+def model(
+    task: AgentTask, call: ModelCall, *, seconds: float, left: float | None, summary: str
+) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
+        priority=turn(task),
         activity_id=call.key,
         start_to_close_timeout=_span(seconds),
         schedule_to_close_timeout=None if left is None else _span(left),
@@ -71,9 +82,12 @@ def model(call: ModelCall, *, seconds: float, left: float | None, summary: str) 
     )
 
 
-def tool(spec: ToolSpec, retry: Retry, *, seconds: float, left: float | None, summary: str) -> workflow.ActivityConfig:
+def tool(
+    task: AgentTask, spec: ToolSpec, retry: Retry, *, seconds: float, left: float | None, summary: str
+) -> workflow.ActivityConfig:
     """A tool with effect ``write`` is tried once: if its fate is unknown, nobody runs it again by itself."""
     return workflow.ActivityConfig(
+        priority=turn(task),
         start_to_close_timeout=_span(seconds),
         schedule_to_close_timeout=None if left is None else _span(left),
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
@@ -90,9 +104,10 @@ LEASE_PATIENCE = timedelta(seconds=60)
 """How long a run waits for others to bring back money of a shared account."""
 
 
-def lease(account: str, *, left: float | None) -> workflow.ActivityConfig:
+def lease(task: AgentTask, account: str, *, left: float | None) -> workflow.ActivityConfig:
     patience = LEASE_PATIENCE if left is None else min(LEASE_PATIENCE, _span(left))
     return workflow.ActivityConfig(
+        priority=turn(task),
         start_to_close_timeout=timedelta(seconds=10),
         schedule_to_close_timeout=patience,
         retry_policy=retry_policy(Retry(initial=0.2, factor=1.5, maximum=2.0), attempts=1000),
@@ -100,8 +115,9 @@ def lease(account: str, *, left: float | None) -> workflow.ActivityConfig:
     )
 
 
-def settle(account: str) -> workflow.ActivityConfig:
+def settle(task: AgentTask, account: str) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
+        priority=turn(task),
         start_to_close_timeout=timedelta(seconds=5),
         schedule_to_close_timeout=timedelta(seconds=30),
         retry_policy=retry_policy(Retry(initial=0.2, maximum=2.0), attempts=20),
@@ -117,9 +133,10 @@ def audit() -> workflow.ActivityConfig:
     )
 
 
-def recall(*, left: float | None) -> workflow.ActivityConfig:
+def recall(task: AgentTask, *, left: float | None) -> workflow.ActivityConfig:
     seconds = 5.0 if left is None else max(1.0, min(5.0, left))
     return workflow.ActivityConfig(
+        priority=turn(task),
         start_to_close_timeout=_span(seconds),
         schedule_to_close_timeout=_span(2 * seconds),
         retry_policy=retry_policy(Retry(initial=0.2, maximum=1.0), attempts=3),
@@ -127,10 +144,20 @@ def recall(*, left: float | None) -> workflow.ActivityConfig:
     )
 
 
+WEBHOOK_PATIENCE = timedelta(seconds=5)
+"""How long a webhook may take to answer one post."""
+
+WEBHOOKS_A_MINUTE = 20
+"""Posts to the webhook that one worker makes in a minute; the alerts beyond are told of in one, by their number."""
+
+ALERT_RETRY = Retry(attempts=5, initial=1.0, maximum=30.0)
+"""How often a post is tried, by an activity or by a worker that cannot reach the server."""
+
+
 def alert(text: str) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
-        start_to_close_timeout=timedelta(seconds=10),
-        retry_policy=retry_policy(Retry(initial=1.0, maximum=30.0), attempts=5),
+        start_to_close_timeout=2 * WEBHOOK_PATIENCE,
+        retry_policy=retry_policy(ALERT_RETRY),
         summary=text[:120],
     )
 

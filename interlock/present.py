@@ -66,6 +66,13 @@ def ui_link(namespace: str, id: str, run_id: str) -> str:
     return f"{ui_url()}/namespaces/{quote(namespace, safe='')}/workflows/{quote(id, safe='')}/{run_id}/history"
 
 
+def run_link(namespace: str, id: str) -> str | None:
+    """Where the Web UI shows the latest run of an id; ``None`` where nobody has said where the Web UI is."""
+    if not os.environ.get("INTERLOCK_UI_URL"):
+        return None
+    return f"{ui_url()}/namespaces/{quote(namespace, safe='')}/workflows/{quote(id, safe='')}"
+
+
 def show_command(id: str, *flags: str) -> str:
     """The ``temporal`` command that shows a run."""
     return shlex.join(["temporal", "workflow", "show", "--workflow-id", id, *flags])

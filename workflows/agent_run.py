@@ -156,7 +156,9 @@ class AgentRun:
         run = self._run
         ask = ResolveAgent(agent=run.task.agent, user_id=run.task.user_id)
         try:
-            spec = await workflow.execute_activity_method(ports.Agents.resolve_agent, ask, **options.resolve_agent())
+            spec = await workflow.execute_activity_method(
+                ports.Agents.resolve_agent, ask, **options.resolve_agent(run.task)
+            )
         except ActivityError as error:
             if killed.stopped(run, error):
                 raise asyncio.CancelledError from error

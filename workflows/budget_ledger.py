@@ -5,6 +5,7 @@ Its state is the input it carries over continue-as-new; nothing else knows what 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -30,11 +31,14 @@ with workflow.unsafe.imports_passed_through():
         SettleReply,
         parse,
     )
-    from interlock.policies import anomaly, ledger
+    from interlock.policies import alerts, anomaly, ledger
     from interlock.telemetry import names
     from workflows.seen import warn
 
 M = TypeVar("M", bound=BaseModel)
+
+MOST_AT_ONCE = 20
+"""Alerts under way side by side."""
 
 
 @workflow.defn(name="BudgetLedger")
@@ -47,6 +51,7 @@ class BudgetLedger:
         except ValueError:
             self._state = LedgerState(account=account)
         self._alerts: list[Alert] = []
+        self._telling: set[asyncio.Task[None]] = set()
         self._ignored = 0
 
     @workflow.run
@@ -58,16 +63,23 @@ class BudgetLedger:
                 await workflow.wait_condition(partial(self._has_work, held), timeout=span if held else None)
             except TimeoutError:
                 await self._audit()
-            while self._alerts:
-                await self._alert(self._alerts.pop(0))
-        await workflow.wait_condition(workflow.all_handlers_finished)
+            while self._may_tell():
+                # Beside the watch: a webhook that hangs must not keep the money of a dead run.
+                task = asyncio.create_task(self._alert(self._alerts.pop(0)))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
         workflow.continue_as_new(self._state)
 
     def _has_work(self, held: bool) -> bool:
-        return bool(self._alerts) or self._may_continue() or bool(self._state.leases) != held
+        return self._may_tell() or self._may_continue() or bool(self._state.leases) != held
+
+    def _may_tell(self) -> bool:
+        return bool(self._alerts) and len(self._telling) < MOST_AT_ONCE
 
     def _may_continue(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested() and not self._alerts
+        """Not with alerts that nobody has heard: the state says that they were told."""
+        untold = bool(self._alerts or self._telling)
+        return workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished() and not untold
 
     async def _audit(self) -> None:
         """Charge the leases of runs that ended without settling: terminated, timed out, lost."""
@@ -82,12 +94,18 @@ class BudgetLedger:
             warn(names.AUDIT_FAILED, error=str(error.cause))
             return
         self._state = ledger.charge_gone(self._state, gone)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell people of the shares of the limit that are spent now."""
+        self._state, shares = ledger.news(self._state)
+        self._alerts += [alerts.account_limit(self._state, share, workflow.now()) for share in shares]
 
     async def _alert(self, alert: Alert) -> None:
         try:
             await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
         except ActivityError as error:
-            warn(names.ALERT_FAILED, text=alert.text, error=str(error.cause))
+            warn(names.ALERT_FAILED, key=alert.key, error=str(error.cause))
 
     # -- handlers -------------------------------------------------------------------------------------------
 
@@ -95,6 +113,7 @@ class BudgetLedger:
     def lease(self, *args: Any) -> LeaseReply:
         """Take money for a run: ``{run, usd}``."""
         self._state, reply = ledger.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        self._tell()
         return reply
 
     @lease.validator
@@ -114,6 +133,7 @@ class BudgetLedger:
     def settle(self, *args: Any) -> SettleReply:
         """Tell what a run has spent: ``{run, spent_usd, unsettled_usd, closed}``."""
         self._state, reply = ledger.settle(self._state, _one(Settlement, args), workflow.now())
+        self._tell()
         return reply
 
     @settle.validator
@@ -142,9 +162,7 @@ class BudgetLedger:
         why = anomaly.cost_outlier(self._state.settings, self._state.costs, seen.usd)
         self._state = ledger.observe(self._state, seen)
         if why is not None:
-            fields = {"run": seen.run, "account": self._state.account, "usd": str(seen.usd), "outcome": seen.outcome}
-            text = f"{seen.run}: {why}"
-            self._alerts.append(Alert(kind="cost_outlier", key=f"cost:{seen.run}", text=text, fields=fields))
+            self._alerts.append(alerts.cost_outlier(self._state.account, seen, why))
 
     @workflow.query
     def status(self, *args: Any) -> LedgerStatus:

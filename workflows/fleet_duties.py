@@ -10,16 +10,22 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from interlock import options, ports
 from interlock.contracts import Alert, Breaker, FleetSettings, Kill, KillOrder, Sweep, SweepCall
+from interlock.policies import alerts
+from interlock.telemetry import names
+from workflows.seen import warn
+
+MOST_AT_ONCE = 20
+"""Alerts under way side by side: a webhook that hangs holds each for a while."""
 
 
 class Duties:
-    """Alerts one after the other, sweeps side by side. ``swept`` is told how each sweep ended."""
+    """Alerts and sweeps, side by side. ``swept`` is told how each sweep ended."""
 
     def __init__(self, rules: FleetSettings, swept: Callable[[str, Sweep], None]) -> None:
         self._rules = rules
         self._swept = swept
         self._alerts: list[Alert] = []
-        self._alerting: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self._sweeps: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -28,7 +34,7 @@ class Duties:
 
     @property
     def alerting(self) -> bool:
-        return bool(self._alerts) or (self._alerting is not None and not self._alerting.done())
+        return bool(self._alerts or self._telling)
 
     def stop(self) -> None:
         """Before continuing as new: sweeps are begun again by the next execution."""
@@ -63,27 +69,27 @@ class Duties:
 
     def opened(self, name: str, found: Breaker) -> None:
         """A breaker has opened."""
-        text = f"circuit breaker of {name} opened: {found.error or 'it fails'}"
-        until = "" if found.retry_at is None else found.retry_at.isoformat()
-        fields = {"dependency": name, "retry_at": until, "error": found.error or ""}
-        self._alert(Alert(kind="breaker_opened", key=f"breaker:{name}:{found.opened}", text=text, fields=fields))
+        self._alert(alerts.breaker_opened(name, found))
 
     def killed(self, order: KillOrder) -> None:
         """Interlock itself has killed a run."""
-        text = f"{order.subject} was killed by interlock: {order.reason}"
-        fields = {"run": order.subject, "reason": order.reason}
-        self._alert(Alert(kind="anomaly_kill", key=f"kill:{order.subject}", text=text, fields=fields))
+        self._alert(alerts.anomaly_kill(order))
 
     def _alert(self, alert: Alert) -> None:
         if len(self._alerts) < self._rules.kept_alerts:
             self._alerts.append(alert)
-        if self._alerting is None or self._alerting.done():
-            self._alerting = asyncio.create_task(self._raise_all())
+        self._raise_some()
 
-    async def _raise_all(self) -> None:
-        while self._alerts:
-            alert = self._alerts.pop(0)
-            try:
-                await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
-            except ActivityError as error:
-                workflow.logger.warning("alert not delivered: %s: %s", alert.text, error.cause)
+    def _raise_some(self, done: asyncio.Task[None] | None = None) -> None:
+        if done is not None:
+            self._telling.discard(done)
+        while self._alerts and len(self._telling) < MOST_AT_ONCE:
+            task = asyncio.create_task(self._raise(self._alerts.pop(0)))
+            self._telling.add(task)
+            task.add_done_callback(self._raise_some)
+
+    async def _raise(self, alert: Alert) -> None:
+        try:
+            await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
+        except ActivityError as error:
+            warn(names.ALERT_FAILED, key=alert.key, error=str(error.cause))

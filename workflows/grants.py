@@ -139,7 +139,7 @@ async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseRe
     left = budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=run.messages > 0))
     try:
         return await workflow.execute_activity_method(
-            ports.Ledgers.lease, call, **options.lease(account.name, left=left)
+            ports.Ledgers.lease, call, **options.lease(run.task, account.name, left=left)
         )
     except ActivityError as error:
         if is_cancelled_exception(error):
@@ -178,7 +178,7 @@ async def settle(run: Run) -> None:
             await workflow.execute_activity_method(
                 ports.Ledgers.settle,
                 SettleCall(account=leased.account.name, settlement=settlement),
-                **options.settle(leased.account.name),
+                **options.settle(run.task, leased.account.name),
             )
         except ActivityError as error:
             seen.warn(names.SETTLE_FAILED, account=leased.account.name, error=str(error.cause))

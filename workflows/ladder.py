@@ -56,7 +56,7 @@ async def _recalled(run: Run) -> Recalled:
     )
     try:
         return await workflow.execute_activity_method(
-            ports.Recall.recall, call, **options.recall(left=budget.seconds_left(run.limits, run.spent))
+            ports.Recall.recall, call, **options.recall(run.task, left=budget.seconds_left(run.limits, run.spent))
         )
     except ActivityError as error:
         if is_cancelled_exception(error):

@@ -159,7 +159,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
             ports.Models.model,
             call,
             **options.model(
-                call, seconds=budget.call_seconds(run.limits, left), left=left, summary=_summary(run, call)
+                run.task, call, seconds=budget.call_seconds(run.limits, left), left=left, summary=_summary(run, call)
             ),
         )
     except ActivityError as error:

@@ -194,6 +194,7 @@ async def _execute(
         ),
         result_type=ToolResult,
         **options.tool(
+            run.task,
             spec,
             retry,
             seconds=budget.call_seconds(run.limits, left, spec.timeout),

@@ -105,6 +105,11 @@ Slices: TypeAlias = Annotated[int | None, _of(r"\d+", int, "a whole number from 
 Span: TypeAlias = Annotated[float | None, _of(_DECIMAL, float, "a number of seconds above 0", 1e-9)]
 Rate: TypeAlias = Annotated[float | None, _of(_DECIMAL, float, "a share above 0, up to 1, such as 0.5", 1e-9)]
 Factor: TypeAlias = Annotated[float | None, _of(_DECIMAL, float, "a number, 1 or more", 1)]
+Priority: TypeAlias = Annotated[
+    int,
+    _of("[1-5]", int, "a priority, 1 (first) to 5 (last)"),
+    Parameter(help="Where runs wait for a worker, 1 goes before 5; those of one priority take turns by user."),
+]
 
 _FLAGS = {
     "user_id": "--user",

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from interlock.cli.options import Common, Misused, RunId, Seconds, Steps, TaskQueue, Tokens, ToolCalls, Usd, valid
+from interlock.cli.options import (
+    Common,
+    Misused,
+    Priority,
+    RunId,
+    Seconds,
+    Steps,
+    TaskQueue,
+    Tokens,
+    ToolCalls,
+    Usd,
+    valid,
+)
 from interlock.cli.session import connected
 from interlock.cli.view import View
 
@@ -33,6 +45,7 @@ def run(
     complexity: Annotated[
         Complexity, Parameter(help="How hard the task is: it chooses the model. auto: the simple model judges.")
     ] = "medium",
+    priority: Priority = 3,
     id: Annotated[str | None, Parameter(help="The run's id; without it, one is made of agent and input.")] = None,
     follow: Follow = None,
     detach: Annotated[
@@ -53,7 +66,8 @@ def run(
 
     limits = valid(Limits, usd=usd, tokens=tokens, seconds=seconds, steps=steps, tool_calls=tool_calls)
     given = limits if limits.model_dump(exclude_none=True) else None
-    task = valid(AgentTask, agent=agent, input=input, user_id=user, complexity=complexity, limits=given)
+    asked = {"agent": agent, "input": input, "user_id": user, "complexity": complexity, "priority": priority}
+    task = valid(AgentTask, **asked, limits=given)
     if id is not None and not id.strip():
         raise Misused("--id: it must not be empty.")
     view = View(common, follow)

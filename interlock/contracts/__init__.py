@@ -136,6 +136,7 @@ from interlock.contracts.task import (
     RunStatus,
     Steer,
     Usage,
+    fairness_key,
     input_hash,
 )
 
@@ -245,6 +246,7 @@ __all__ = [
     "Window",
     "Wire",
     "explain",
+    "fairness_key",
     "input_hash",
     "parse",
     "size",

@@ -172,7 +172,7 @@ class Recalled(Wire):
 class Alert(Wire):
     """Input of ``alert``: something a person should look at. ``key``: alerts with one key are one alert."""
 
-    kind: Literal["cost_outlier", "anomaly_kill", "account_limit", "breaker_opened"]
+    kind: Literal["cost_outlier", "anomaly_kill", "account_limit", "breaker_opened", "mirror_stale"]
     key: str
     text: str
     fields: dict[str, str] = Field(default_factory=dict)

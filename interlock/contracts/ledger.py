@@ -94,17 +94,20 @@ class LedgerSettings(Wire):
     kept_costs   costs of recent runs that statistics are made from
     least_runs   runs before their costs say anything
     deviations   median absolute deviations, made comparable to standard ones, that make a run an outlier
-    floor_usd    and at least so many dollars above the median: runs that all cost the same have no deviation"""
+    floor_usd    and at least so many dollars above the median: runs that all cost the same have no deviation
+    alert_at     shares of the limit that people are told of when they are spent, each once in a window"""
 
     audit_after: float = 30.0
     kept_costs: int = 200
     least_runs: int = 10
     deviations: int = 6
     floor_usd: Decimal = Decimal("0.01")
+    alert_at: tuple[Decimal, ...] = (Decimal("0.8"), Decimal(1))
 
 
 class LedgerState(Wire):
-    """A ledger's whole state: what its start, and each continue-as-new, is given."""
+    """A ledger's whole state: what its start, and each continue-as-new, is given. ``told_at``: the shares of the limit
+    that people were told of in this window; ``refused``: a run was refused money in it that will not come back."""
 
     account: str
     settings: LedgerSettings = LedgerSettings()
@@ -117,6 +120,8 @@ class LedgerState(Wire):
     costs: tuple[Decimal, ...] = ()
     runs: int = 0
     alerted: int = 0
+    told_at: tuple[Decimal, ...] = ()
+    refused: bool = False
 
 
 class LedgerStatus(Wire):

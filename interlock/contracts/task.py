@@ -32,7 +32,7 @@ class Limits(Asked):
 
 
 class AgentTask(Asked):
-    """What a client starts an ``AgentRun`` with."""
+    """What a client starts an ``AgentRun`` with. ``priority``: 1 before 5, where runs wait for a worker."""
 
     agent: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     input: Annotated[str, StringConstraints(min_length=1)]
@@ -40,6 +40,7 @@ class AgentTask(Asked):
     complexity: Complexity = "medium"
     limits: Limits | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+    priority: Annotated[int, Field(ge=1, le=5, strict=True)] = 3
 
 
 class Usage(Wire):
@@ -166,6 +167,16 @@ class RunStatus(Wire):
     pending_approvals: tuple[PendingApproval, ...] = ()
     breakers: tuple[str, ...] = ()
     ignored_signals: int = 0
+
+
+FAIRNESS_BYTES = 64
+"""The longest fairness key that Temporal takes."""
+
+
+def fairness_key(user_id: str) -> str:
+    """Whose turn it is where runs wait: the user's own. A name that is too long stands as its hash."""
+    data = user_id.encode(errors="replace")
+    return data.decode() if len(data) <= FAIRNESS_BYTES else hashlib.sha256(data).hexdigest()
 
 
 def input_hash(agent: str, text: str) -> str:

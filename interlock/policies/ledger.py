@@ -66,7 +66,8 @@ def roll(state: LedgerState, now: datetime) -> LedgerState:
         return state
     if state.window_start is None:
         return state.model_copy(update={"window_start": start})
-    return state.model_copy(update={"window_start": start, "spent_usd": ZERO, "unsettled_usd": ZERO})
+    fresh: dict[str, object] = {"spent_usd": ZERO, "unsettled_usd": ZERO, "told_at": (), "refused": False}
+    return state.model_copy(update={"window_start": start, **fresh})
 
 
 def held(state: LedgerState) -> Decimal:
@@ -107,7 +108,9 @@ def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[Led
             state = _with(state, name, lease)
         return state, _reply(state, lease, ZERO, now, busy=True)
     if granted < least or granted == 0:
-        return state, _reply(state, lease, ZERO, now, busy=_may_come_back(state, request, least))
+        busy = _may_come_back(state, request, least)
+        after = state if busy else state.model_copy(update={"refused": True})
+        return after, _reply(state, lease, ZERO, now, busy=busy)
     keys = {**lease.keys, **({request.key: granted} if request.key else {})}
     lease = lease.model_copy(update={"usd": lease.usd + granted, "keys": keys})
     state = _with(state, name, lease)
@@ -187,8 +190,10 @@ def _close(state: LedgerState, name: str, spent: Decimal, unsettled: Decimal) ->
 def set_limit(state: LedgerState, limit: AccountLimit, now: datetime) -> LedgerState:
     """An operator's limit; it outranks what agents declare. A lower one takes nothing back that is leased."""
     moved = state.limit is not None and state.limit.window != limit.window
-    changed: dict[str, object] = {"limit": limit, "limit_by": "operator"}
-    return roll(state.model_copy(update={**changed, **({"window_start": None} if moved else {})}), now)
+    changed: dict[str, object] = {"limit": limit, "limit_by": "operator", "refused": False}
+    state = roll(state.model_copy(update={**changed, **({"window_start": None} if moved else {})}), now)
+    # Of another limit the same share is other news; what is still reached was told already.
+    return state.model_copy(update={"told_at": tuple(share for share in state.told_at if share in _reached(state))})
 
 
 def observe(state: LedgerState, observation: Observation) -> LedgerState:
@@ -201,6 +206,27 @@ def stale(state: LedgerState, now: datetime) -> list[str]:
     """Leases that are old enough to ask whether their runs are still there."""
     age = timedelta(seconds=state.settings.audit_after)
     return [name for name, lease in state.leases.items() if now - lease.since >= age]
+
+
+def used(state: LedgerState) -> Decimal:
+    """What runs have spent: settled, or reported by those that are under way. Not what they hold beyond that: a
+    lease is taken ahead of need and most of it comes back, so an alert on it would come too early, and often."""
+    return state.spent_usd + sum((lease.spent_usd for lease in state.leases.values()), ZERO)
+
+
+def _reached(state: LedgerState) -> tuple[Decimal, ...]:
+    """The shares of the limit to tell people of that are spent. All of it counts as spent once a run is refused for
+    good: a call that does not fit into the rest is not made, so the last cents never are."""
+    if state.limit is None or state.limit.usd == 0:  # nothing to spend: somebody wanted it so
+        return ()
+    share = used(state) / state.limit.usd
+    return tuple(at for at in sorted(state.settings.alert_at) if share >= at or (at == 1 and state.refused))
+
+
+def news(state: LedgerState) -> tuple[LedgerState, tuple[Decimal, ...]]:
+    """The shares of the limit that people have to be told of now; each once in a window."""
+    fresh = tuple(at for at in _reached(state) if at not in state.told_at)
+    return (state.model_copy(update={"told_at": (*state.told_at, *fresh)}) if fresh else state), fresh
 
 
 def status(state: LedgerState, now: datetime) -> LedgerStatus:

@@ -64,6 +64,7 @@ async def test_workers_without_a_cache_send_the_bytes_that_one_with_it_sends(ser
                     own,
                     [reader(12, 3)],
                     queue="two-workers",
+                    fleet="two-workers-fleet",
                     providers=without.providers,
                     transcript_bytes=0,
                     max_cached_workflows=0,

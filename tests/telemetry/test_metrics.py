@@ -14,6 +14,7 @@ from temporalio.common import MetricMeter
 from temporalio.testing import ActivityEnvironment
 
 from activities.alert import AlertActivity
+from activities.alerting import Alerting
 from activities.gauges import counting
 from interlock import Account, Agent, Limits, Price
 from interlock.contracts import Alert
@@ -72,7 +73,7 @@ async def exercised(serve: Serve, temporal: Client) -> AsyncIterator[str]:
         fleet.mirror_age(1.5)
         apart = ActivityEnvironment(client)
         apart.metric_meter = worker_meter(client)
-        await apart.run(AlertActivity().alert, Alert(kind="cost_outlier", key="k", text="t"))
+        await apart.run(AlertActivity(Alerting(client.namespace)).alert, Alert(kind="cost_outlier", key="k", text="t"))
         async with asyncio.timeout(60), counting(client, agents, fleet):
             while not {"interlock_ledger_used_ratio", "interlock_approvals_waiting"} <= families(url).keys():
                 await asyncio.sleep(0.1)
