@@ -25,7 +25,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
-from activities.agents import BadReference, Registry, load
+from activities.agents import BadReference, Registry, load, reachable
 from activities.alert import AlertActivity
 from activities.fleet_seen import FleetSeen
 from activities.gate import Gate
@@ -89,7 +89,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
-        whole = await stack.enter_async_context(with_mcp_tools(agents))
+        whole = await stack.enter_async_context(with_mcp_tools(reachable(agents)))
         gate = await _fleet(stack, client, fleet or fleet_id())
         registry = Registry(whole, known, gate)
         journal = Journal(journal_path(), client.data_converter)
@@ -168,7 +168,7 @@ async def main(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    agents = load(arguments.agents or ["examples.analyst"])
+    agents = reachable(load(arguments.agents or ["examples.analyst"]))
     Registry(agents, default_providers())  # before anything is started: a mistake here is the author's to mend
     async with AsyncExitStack() as stack:
         if arguments.embedded:

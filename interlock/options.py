@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, TypedSearchAttributes
 
 from interlock.contracts import ModelCall, Retry, ToolSpec
 from interlock.errors import NEVER_RETRIED
@@ -80,6 +80,19 @@ def tool(spec: ToolSpec, retry: Retry, *, seconds: float, left: float | None, su
         retry_policy=retry_policy(spec.retry or retry, 1 if spec.effect == "write" else None),
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary,
+    )
+
+
+def child_run(id: str, attributes: TypedSearchAttributes, *, summary: str) -> workflow.ChildWorkflowConfig:
+    """A run that a run starts. It ends with that one whatever happens to that one: who terminates a run, because it
+    hears nothing any more, must not leave others behind that go on spending; and a request to cancel might not be
+    heard. A run that ends in order has waited for those that it started."""
+    return workflow.ChildWorkflowConfig(
+        id=id,
+        search_attributes=attributes,
+        cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
+        static_summary=summary,
     )
 
 

@@ -23,6 +23,7 @@ from interlock.contracts import (
 )
 from interlock.policies import budget
 from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
+from workflows import child_runs
 from workflows.killed import stopped
 from workflows.run_state import Run
 
@@ -102,6 +103,8 @@ async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
 
 
 async def _execute(run: Run, spec: ToolSpec, call: CallPart, left: float | None) -> ToolResult:
+    if spec.agent is not None:
+        return await child_runs.perform(run, spec, call)
     retry = spec.retry or run.spec.retry
     result: ToolResult = await workflow.execute_activity(
         f"{ports.TOOL_PREFIX}{spec.name}",

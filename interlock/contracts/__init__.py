@@ -17,7 +17,6 @@ Nothing here performs I/O, reads a clock or imports more than the standard libra
 from __future__ import annotations
 
 from interlock.contracts.agent import (
-    Account,
     AgentSpec,
     Bounds,
     LongContext,
@@ -70,6 +69,7 @@ from interlock.contracts.calls import (
     ToolCall,
     ToolResult,
 )
+from interlock.contracts.children import Account, ParentRun
 from interlock.contracts.conversation import (
     AssistantMessage,
     CallPart,
@@ -121,6 +121,7 @@ from interlock.contracts.ledger import (
 from interlock.contracts.task import (
     AgentResult,
     AgentTask,
+    ChildEnded,
     Decision,
     Extension,
     Limits,
@@ -151,6 +152,7 @@ __all__ = [
     "BreakerView",
     "CallPart",
     "Carried",
+    "ChildEnded",
     "Circuit",
     "Complexity",
     "Configure",
@@ -190,6 +192,7 @@ __all__ = [
     "OpaquePart",
     "Outcome",
     "Outcomes",
+    "ParentRun",
     "Part",
     "PendingApproval",
     "Price",

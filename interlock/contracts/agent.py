@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from interlock.contracts.base import Asked, Count, Effect, Json, Money, Rung, Window, Wire
+from interlock.contracts.base import Asked, Count, Effect, Json, Money, Rung, Wire, unset
+from interlock.contracts.children import Account
 from interlock.contracts.task import Limits
 
 
@@ -45,24 +45,6 @@ class Price(Rates):
     long_context: tuple[LongContext, ...] = ()
 
 
-class Account(Asked):
-    """A budget shared by many runs: ``user:{user_id}``, ``agent:{agent}`` or ``fleet``, or any name of one's own
-    in which ``{user_id}`` and ``{agent}`` stand for the run's. ``window`` (UTC) is when it starts anew."""
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    usd: Money
-    window: Window = "day"
-
-    def __init__(self, name: str, **fields: object) -> None:
-        super().__init__(**{"name": name, **fields})
-
-    def of(self, user_id: str, agent: str) -> Self:
-        """The account of one run."""
-        stands_for = {"{user_id}": user_id, "{agent}": agent}
-        name = re.sub(r"\{user_id\}|\{agent\}", lambda found: stands_for[found[0]], self.name)
-        return self.model_copy(update={"name": name})
-
-
 class Models(Asked):
     """Which model takes which work, each as ``provider:name``; ``fallback`` in order of preference."""
 
@@ -81,7 +63,10 @@ class Models(Asked):
 
 
 class ToolSpec(Wire):
-    """A tool as the run records it: what the model is shown, and what the run may do with it."""
+    """A tool as the run records it: what the model is shown, and what the run may do with it.
+
+    agent         it is another agent, which is run for it
+    agent_limits  that agent's own limits"""
 
     name: str
     description: str
@@ -90,6 +75,9 @@ class ToolSpec(Wire):
     timeout: float | None = None
     retry: Retry | None = None
     max_result_bytes: int = 65_536
+    # Left out where nothing is said: the bound of a request is made of these bytes.
+    agent: str | None = Field(default=None, exclude_if=unset)
+    agent_limits: Limits | None = Field(default=None, exclude_if=unset)
 
 
 class Bounds(Wire):
@@ -115,7 +103,8 @@ class Bounds(Wire):
 
 
 class AgentSpec(Wire):
-    """An agent as a run records it, once: a deploy never changes a run under way."""
+    """An agent as a run records it, once: a deploy never changes a run under way. ``depth``: how many runs below the
+    first one, which a person started, a run may be."""
 
     name: str
     instructions: str
@@ -136,6 +125,7 @@ class AgentSpec(Wire):
     bounds: Bounds = Bounds()
     index_every: float = 2.0
     repeat_limit: int = 5
+    depth: int = 3
     fleet: str = ""
 
     def tool(self, name: str) -> ToolSpec | None:

@@ -45,6 +45,11 @@ class Asked(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
+def unset(value: object) -> bool:
+    """For fields that are left out of JSON where they say nothing."""
+    return not value
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """Stands for a payload that is not what its header says, or that does not decrypt. Handlers count it and go on: an
