@@ -211,7 +211,7 @@ def heard(run: Run, ended: ChildEnded) -> None:
 
 
 async def tell_parent(run: Run, result: AgentResult) -> None:
-    """Tell the run that this one worked for what it had done; where it does not hear, it is charged all that it gave."""
+    """Tell the run that this one worked for what it had done. Where it is not told, it is charged all that it gave."""
     if (parent := run.task.parent) is None:
         return
     ended = ChildEnded(run=workflow.info().workflow_id, call_id=parent.call_id, result=result)

@@ -83,6 +83,8 @@ def carve(
     rooms                what may be given of money and tokens
     seconds, tool_calls  of time, and of calls
     among                how many are to be given something, this one included"""
+    if seconds is not None and seconds <= 0:
+        return Refusal("the time budget", "the time budget is spent")
     given = Limits(seconds=seconds, tool_calls=None if tool_calls is None else max(0, tool_calls) // among)
     for room in rooms:
         if (room.usd is not None and room.usd <= 0) or (room.tokens is not None and room.tokens <= 0):

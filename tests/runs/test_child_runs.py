@@ -106,8 +106,6 @@ async def test_its_answer_is_the_result_and_what_it_used_is_the_parents(serve: S
         theirs = await served.end(child)
         trace = await served.interlock.trace(run.id)
         [found] = [each async for each in served.interlock.list("AgentUser = 'ada' AND AgentName = 'researcher'")]
-        with pytest.raises(BadRequest, match="part of what run"):
-            await child.extend(Limits(usd="9"))
     assert (result.outcome, result.output) == ("completed", "It was the database.")
     assert theirs.usage.usd > 0
     assert result.usage.usd > theirs.usage.usd
@@ -172,6 +170,20 @@ async def _paused(run: Run) -> bool:
     return (await run.status()).state == "paused"
 
 
+def test_what_a_model_is_shown_of_an_agent() -> None:
+    researcher = agent("researcher", [say("x")], limits=Limits(usd="2"))
+    [spec] = boss(researcher).spec().tools
+    assert (spec.name, spec.agent, spec.effect) == ("researcher", "researcher", "write")
+    assert spec.description == "You are researcher."
+    assert spec.agent_limits == Limits(usd="2", step_seconds=60, tool_calls=100)
+    long = Agent(name="long", instructions=f"{'a word ' * 90}\n\nmore", models="openai:m")
+    assert len(boss(long).spec().tools[0].description) == 300
+    described = Agent(name="d", instructions="secret", description="Finds out.", models="openai:m")
+    assert boss(described).spec().tools[0].description == "Finds out."
+    with pytest.raises(ValueError, match="agent boss: two tools named look"):
+        boss(look, agent("look", [say("x")]))
+
+
 async def test_they_go_three_deep(serve: Serve) -> None:
     def turn(messages: Any, tools: Any) -> Say:
         told = [message.content for message in messages if message.role == "tool"]
@@ -210,8 +222,8 @@ async def test_its_limits_are_taken_out_of_what_remains_and_shared_by_those_side
         await replayed(served, *(child_of(served, run, f"s1c{n}") for n in (1, 2, 3)))
     assert (given[0].usd, given[0].tool_calls, given[0].steps) == (Decimal("0.01"), 2, 3)
     assert sum(each.usd or 0 for each in given) < 1
-    assert given[1].usd is not None
-    assert given[1].usd == given[2].usd > Decimal("0.3")
+    assert given[1].usd == given[2].usd
+    assert (given[1].usd or 0) > Decimal("0.3")
     assert sum(each.tokens or 0 for each in given) < 90_000
     assert sum(each.tool_calls or 0 for each in given) <= 10  # three of thirteen are the calls themselves
     assert all(each.seconds is not None and each.seconds <= 500 - 60 for each in given)
@@ -242,7 +254,7 @@ async def test_billed_is_charged_and_charged_is_within_the_limit(every: int, ser
         result = await served.end(run)
         await replayed(served, child_of(served, run, "s1c1"), child_of(served, run, "s1c2"))
     assert server.bill.usd <= result.usage.usd <= limit
-    assert server.bill.usd >= limit / 2
+    assert server.bill.usd >= limit / (4 if every else 2)  # what may have been billed is charged
     assert result.outcome in ("degraded", "unavailable")
     if not every:
         assert result.usage.usd == server.bill.usd
@@ -285,6 +297,8 @@ async def test_its_own_kill_is_an_error_to_the_model(serve: Serve) -> None:
     async with serve(boss(holding())) as served:
         run = await served.start("boss")
         child = await holds(served, run)
+        with pytest.raises(BadRequest, match=f"part of what run {run.id} may use"):
+            await child.extend(Limits(tool_calls=900))
         await child.kill("wrong", by="ops")
         result = await served.end(run)
         await replayed(served, child)
@@ -295,7 +309,7 @@ async def test_a_kill_of_their_user_ends_both(serve: Serve) -> None:
     async with serve(boss(holding())) as served:
         run = await served.start("boss", user_id="mallory")
         child = await holds(served, run)
-        await served.interlock.fleet.kill(user="mallory", reason="enough", by="ops")
+        await served.interlock.fleet.kill("user", "mallory", "enough", by="ops")
         assert [(await served.end(each)).outcome for each in (run, child)] == ["killed", "killed"]
 
 
