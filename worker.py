@@ -25,7 +25,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
-from activities.agents import BadReference, Registry, load
+from activities.agents import BadReference, Registry, load, reachable
 from activities.alert import AlertActivity
 from activities.alerting import Alerting
 from activities.apart import MOST_CALLS, serving_calls
@@ -96,7 +96,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
-        whole = await stack.enter_async_context(with_mcp_tools(agents))
+        whole = await stack.enter_async_context(with_mcp_tools(reachable(agents)))
         alerting = await stack.enter_async_context(Alerting(client.namespace))
         gate = await _fleet(stack, client, fleet or fleet_id(), alerting)
         registry = Registry(whole, known, gate)
@@ -181,7 +181,7 @@ async def main(arguments: argparse.Namespace) -> int:
     stop, grace = asyncio.Event(), timedelta(seconds=arguments.grace)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    agents = load(arguments.agents or ["examples.analyst"])
+    agents = reachable(load(arguments.agents or ["examples.analyst"]))
     Registry(agents, default_providers())  # before anything is started: a mistake here is the author's to mend
     async with AsyncExitStack() as stack:
         if arguments.embedded:

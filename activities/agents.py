@@ -60,6 +60,21 @@ def _load(reference: str) -> list[Agent]:
     return [agents[name]]
 
 
+def reachable(agents: Iterable[Agent]) -> list[Agent]:
+    """``agents`` and those that they may call, and so on: whoever serves a run serves the runs that it starts. Raises
+    ``BadReference`` for two of one name."""
+    found: dict[str, Agent] = {}
+    waiting = list(agents)
+    while waiting:
+        agent = waiting.pop(0)
+        if agent.name not in found:
+            found[agent.name] = agent
+            waiting += [each for each in agent.tools if isinstance(each, Agent)]
+        elif found[agent.name] is not agent:
+            raise _two_of(agent.name)
+    return list(found.values())
+
+
 class Registry(ports.Agents):
     """The agents one worker serves. Making it checks them; raises ``BadReference``."""
 
@@ -107,9 +122,13 @@ def _by_name(agents: Iterable[Agent]) -> dict[str, Agent]:
     found: dict[str, Agent] = {}
     for agent in agents:
         if agent.name in found:
-            raise BadReference(f"two agents are named {agent.name!r}; a task could not tell them apart")
+            raise _two_of(agent.name)
         found[agent.name] = agent
     return found
+
+
+def _two_of(name: str) -> BadReference:
+    return BadReference(f"two agents are named {name!r}; a task could not tell them apart")
 
 
 def _tools(agents: Iterable[Agent]) -> list[AgentTool]:
@@ -117,7 +136,7 @@ def _tools(agents: Iterable[Agent]) -> list[AgentTool]:
     found: dict[str, AgentTool] = {}
     for agent in agents:
         for tool in agent.tools:
-            if isinstance(tool, McpServer):
+            if isinstance(tool, McpServer | Agent):
                 continue
             if found.setdefault(tool.name, tool) != tool:
                 places = " and ".join(each.origin for each in (found[tool.name], tool))

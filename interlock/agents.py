@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from interlock.contracts import Account, AgentSpec, Limits, Models, OnUnknown, Price, Retry, Rung
+from interlock.contracts import Account, AgentSpec, Limits, Models, OnUnknown, Price, Retry, Rung, ToolSpec
 from interlock.mcp_server import McpServer
 from interlock.tools import NAME, AgentTool
 
@@ -21,13 +21,32 @@ DEFAULT_LIMITS = Limits(step_seconds=60, tool_calls=100)
 """What holds where an agent says nothing. Recorded in each run's spec: changing it changes new runs only."""
 
 
+DESCRIBED = 300
+"""Characters of an agent's instructions that describe it as a tool, where it has no description."""
+
+AGENT_PARAMETERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "input": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The task, with all it needs to know: it sees nothing else.",
+        }
+    },
+    "required": ["input"],
+    "additionalProperties": False,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agent:
     """An agent: instructions, models, tools and bounds.
 
     name                 how tasks ask for it
     instructions         the system prompt
+    description          what a model reads that may call it as a tool; default: the instructions' first paragraph
     models               one ``provider:model``, or ``Models`` by complexity with fallbacks
+    tools                functions made with ``@tool``, MCP servers, and other agents
     limits               upper bounds of each run; a task may only tighten them. Where nothing is said:
                          ``step_seconds`` 60, ``tool_calls`` 100, nothing else limited
     prices               dollars per million tokens of models of one's own
@@ -48,8 +67,9 @@ class Agent:
 
     name: str
     instructions: str
+    description: str = ""
     models: Models | str
-    tools: Sequence[AgentTool | McpServer] = ()
+    tools: Sequence[AgentTool | McpServer | Agent] = ()
     limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Price] = field(default_factory=dict)
     retry: Retry = field(default_factory=Retry)
@@ -97,12 +117,28 @@ class Agent:
 
     def _check_tools(self) -> None:
         for each in self.tools:
-            if not isinstance(each, AgentTool | McpServer):
+            if not isinstance(each, AgentTool | McpServer | Agent):
                 raise TypeError(f"agent {self.name}: {each!r} is not a tool; decorate the function with @tool")
-        for kind, what in ((AgentTool, "tools"), (McpServer, "MCP servers")):
+        for kind, what in ((AgentTool | Agent, "tools"), (McpServer, "MCP servers")):
             names = [each.name for each in self.tools if isinstance(each, kind)]
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"agent {self.name}: two {what} named {', '.join(sorted(twice))}")
+
+    @property
+    def own_limits(self) -> Limits:
+        """Its limits, with what holds where it says nothing."""
+        return DEFAULT_LIMITS.model_copy(update=self.limits.model_dump(exclude_none=True))
+
+    def as_tool(self) -> ToolSpec:
+        """What a run of an agent that may call this one records of it."""
+        paragraph = " ".join(self.instructions.strip().partition("\n\n")[0].split())
+        return ToolSpec(
+            name=self.name,
+            description=self.description or paragraph[:DESCRIBED] or f"The agent {self.name}.",
+            parameters=AGENT_PARAMETERS,
+            agent=self.name,
+            agent_limits=self.own_limits,
+        )
 
     @property
     def chosen(self) -> Models:
@@ -110,18 +146,21 @@ class Agent:
 
     def spec(self, prices: Mapping[str, Price] | None = None) -> AgentSpec:
         """What a run of this agent records. ``prices``: of every model it may use, where known."""
-        said = self.limits.model_dump(exclude_none=True)
         if unasked := [each.name for each in self.tools if isinstance(each, McpServer)]:
             raise ValueError(
                 f"agent {self.name}: MCP server {unasked[0]} has not been asked for its tools; a worker does"
             )
-        tools = tuple(each.spec() for each in self.tools if isinstance(each, AgentTool))
+        tools = tuple(
+            each.as_tool() if isinstance(each, Agent) else each.spec()
+            for each in self.tools
+            if not isinstance(each, McpServer)
+        )
         return AgentSpec(
             name=self.name,
             instructions=self.instructions,
             models=self.chosen,
             tools=tools,
-            limits=DEFAULT_LIMITS.model_copy(update=said),
+            limits=self.own_limits,
             retry=self.retry,
             prices={**(prices or {}), **self.prices},
             plan=self.plan,

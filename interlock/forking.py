@@ -33,7 +33,7 @@ from interlock.contracts import (
 from interlock.errors import BadRequest
 from interlock.executions import whole_history
 from interlock.history import Activities, ActivityEvent, started_with
-from interlock.policies import budget
+from interlock.policies.children import limits_of
 from interlock.policies.routing import tier_of
 from interlock.present import several
 from interlock.transcript import Continued, Event, Replied, Resolved, fold
@@ -120,7 +120,7 @@ def _carried(
     task: AgentTask, transcript: Transcript, delta: tuple[Message, ...], step: int, tier: Tier | None
 ) -> Carried:
     spec = transcript.spec
-    limits = budget.tighten(spec.limits, task.limits)
+    limits = limits_of(spec.limits, task)
     progress = Progress(
         spec=spec,
         limits=_steps_of_its_own(limits, step),
@@ -133,7 +133,8 @@ def _carried(
         bytes=len(spec.instructions.encode()) + spec.schema_bytes + sum(size(each) for each in transcript.messages),
         leases=tuple(Leased(account=each.of(task.user_id, spec.name)) for each in spec.accounts),
     )
-    return Carried(task=task, progress=progress, transcript=transcript)
+    # It works for nobody, also where the other run did.
+    return Carried(task=task.model_copy(update={"parent": None}), progress=progress, transcript=transcript)
 
 
 def _steps_of_its_own(limits: Limits, step: int) -> Limits:

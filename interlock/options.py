@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
+from temporalio.common import Priority, RetryPolicy, TypedSearchAttributes
 
 from interlock.contracts import AgentTask, ModelCall, Retry, ToolSpec, fairness_key
 from interlock.errors import NEVER_RETRIED
@@ -99,6 +99,20 @@ def tool(
 
 PREDICATE_PATIENCE = timedelta(seconds=5)
 """How long a tool may think about whether a call needs approval; after that it does."""
+
+
+def child_run(id: str, attributes: TypedSearchAttributes, *, summary: str) -> workflow.ChildWorkflowConfig:
+    """A run that a run starts. It ends with that one whatever happens to that one: who terminates a run, because it
+    hears nothing any more, must not leave others behind that go on spending; and a request to cancel might not be
+    heard. A run that ends in order has waited for those that it started."""
+    return workflow.ChildWorkflowConfig(
+        id=id,
+        search_attributes=attributes,
+        cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
+        static_summary=summary,
+    )
+
 
 LEASE_PATIENCE = timedelta(seconds=60)
 """How long a run waits for others to bring back money of a shared account."""

@@ -38,6 +38,18 @@ one = Agent(name="one", instructions="", models=m.model, tools=[look])
         ("1 / 0", "bad", "ZeroDivisionError"),
         (GOOD + 'two = Agent(name="one", instructions="", models=m.model)', "bad", "two agents are named 'one'"),
         (
+            GOOD + 'two = Agent(name="two", instructions="", models=m.model, tools='
+            '[Agent(name="one", instructions="", models=m.model)])',
+            "bad",
+            "two agents are named 'one'",
+        ),
+        (
+            GOOD + 'two = Agent(name="two", instructions="", models=m.model, tools='
+            '[Agent(name="three", instructions="", models="nosuch:m")])',
+            "bad:two",
+            "agent three: ",
+        ),
+        (
             GOOD + '@tool(name="look")\ndef see() -> str:\n    "See."\n    return ""\n'
             'two = Agent(name="two", instructions="", models=m.model, tools=[see])',
             "bad",

@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         AgentResult,
         AgentTask,
         Carried,
+        ChildEnded,
         Decision,
         Extension,
         Limits,
@@ -42,10 +43,10 @@ with workflow.unsafe.imports_passed_through():
         UserMessage,
         parse,
     )
-    from interlock.policies import approval, budget
+    from interlock.policies import approval, budget, children
     from interlock.policies.degradation import Trouble
     from interlock.telemetry import names
-    from workflows import around, asking, grants, killed, ladder, model_turn, seen, tool_calls
+    from workflows import around, asking, child_runs, grants, killed, ladder, model_turn, seen, tool_calls
     from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
@@ -88,7 +89,8 @@ class AgentRun:
         except asyncio.CancelledError:
             if run.killed is None:
                 await self._stop(work)
-                await self._close(lambda: run.result("cancelled", "", "notice", "cancelled"))
+                closed = await self._close(lambda: run.result("cancelled", "", "notice", "cancelled"))
+                await child_runs.tell_parent(run, closed)
                 raise
         if run.killed is not None:
             raise await self._killed(work, run.killed)
@@ -139,7 +141,8 @@ class AgentRun:
         try:
             reply = await model_turn.take(run)
         except model_turn.TurnFailed as failure:
-            if failure.kind != "money" or run.spec.on_budget != "pause":
+            # A run that works for another has a part of that one's money: no person can give it more.
+            if failure.kind != "money" or run.spec.on_budget != "pause" or run.task.parent is not None:
                 raise
             run.step -= 1
             run.paused = Note(reason=f"{failure.reason}; extend the run, or kill it", by=BUDGET)
@@ -167,7 +170,7 @@ class AgentRun:
                 raise ApplicationError(error.cause.message, type=error.cause.type, non_retryable=True) from error
             raise
         try:
-            limits = budget.tighten(spec.limits, run.task.limits)
+            limits = children.limits_of(spec.limits, run.task)
         except ValueError as error:
             raise ApplicationError(f"invalid task: {error}", type="InvalidTask", non_retryable=True) from error
         run.resolve(spec, limits)
@@ -269,6 +272,12 @@ class AgentRun:
         if (steer := self._payload(Steer, args, "steer")) is not None:
             self._run.steering.append(UserMessage(text=steer.message))
 
+    @workflow.signal
+    def child_ended(self, *args: Any) -> None:
+        """What a run that this one started, and that was cancelled, had done: ``{run, call_id, result}``."""
+        if (ended := self._payload(ChildEnded, args, "child_ended")) is not None:
+            child_runs.heard(self._run, ended)
+
     @workflow.update
     def decide(self, *args: Any) -> RunStatus:
         """Approve or reject a call that waits: ``{call_id, approve, reason, by, arguments_hash}``."""
@@ -297,7 +306,10 @@ class AgentRun:
     def _extended(self, args: tuple[Any, ...]) -> Limits:
         if not self._run.resolved:
             raise ValueError("the run has not resolved its agent yet; try again in a moment")
-        return budget.extend(self._run.limits, _one(Extension, args).limits)
+        raised = _one(Extension, args).limits
+        if (why := children.not_its_own(self._run.task, raised)) is not None:
+            raise ValueError(why)
+        return budget.extend(self._run.limits, raised)
 
     @workflow.query
     def status(self, *args: Any) -> RunStatus:

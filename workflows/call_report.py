@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,12 +53,27 @@ class CallReport:
         kept = self.stopped if certainly_not(effect, error) else self.unknown
         kept.append(call)
 
+    def ended_child(self, call_id: str, told: KillReport | None) -> None:
+        """A run that was started for it ended before its time. A run by itself has no effect: what its calls had, it
+        tells one by one. One that tells nothing may have done anything."""
+        if (found := self.under_way.pop(call_id, None)) is None:
+            return
+        (self.unknown if told is None else self.stopped).append(found[0])
+        if told is not None:
+            self.stopped += _of(call_id, told.stopped)
+            self.completed = [*self.completed, *_of(call_id, told.completed)][-KEPT:]
+            self.unknown += _of(call_id, told.unknown)
+
     def after_a_kill(self) -> KillReport:
         """What is still under way was not waited for: nobody knows."""
         abandoned = [call for call, _ in self.under_way.values()]
         return KillReport(
             stopped=tuple(self.stopped), completed=tuple(self.completed), unknown=(*self.unknown, *abandoned)
         )
+
+
+def _of(call_id: str, calls: Iterable[KilledCall]) -> list[KilledCall]:
+    return [KilledCall(call_id=f"{call_id}/{each.call_id}", tool=each.tool) for each in calls]
 
 
 def certainly_not(effect: Effect, error: ActivityError) -> bool:

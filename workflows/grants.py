@@ -46,20 +46,27 @@ class Ask:
 async def grant(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Grant | Refusal:
     """The largest grant for a call of ``model``, with money leased for it where the run has shared accounts."""
     ask = _ask(run, model, purpose, tools=tools)
-    own = _granted(run, ask, budget.rooms(run.limits, run.spent, ask.kept))
+    own = _granted(run, ask, budget.rooms(run.limits, run.committed, ask.kept))
     if isinstance(own, Refusal) and run.messages == 0:
         # Nothing is known yet that a final answer could be made from: nothing is kept for one.
         ask = replace(ask, kept=budget.NOTHING)
-        own = _granted(run, ask, budget.rooms(run.limits, run.spent, ask.kept))
+        own = _granted(run, ask, budget.rooms(run.limits, run.committed, ask.kept))
     if isinstance(own, Refusal) or not run.leases:
         return own
-    rooms = budget.rooms(run.limits, run.spent, ask.kept)
+    rooms = budget.rooms(run.limits, run.committed, ask.kept)
     for number in range(len(run.leases)):
         room = await _lease(run, number, ask, own)
         if isinstance(room, Refusal):
             return room
         rooms.append(room)
     return _granted(run, ask, rooms)
+
+
+def to_give(run: Run) -> list[Room]:
+    """What may be given to a run that this one starts: all that remains, but for a final answer. Of shared accounts
+    that run leases for itself."""
+    kept = _ask(run, _cheapest(run), "step", tools=True).kept
+    return budget.rooms(run.limits, run.committed, kept)
 
 
 def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
@@ -99,7 +106,7 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
     leased = run.leases[number]
     account = leased.account
     kept = budget.kept_of_account(ask.kept, account.usd)
-    have, bounds = leased.usd - run.usage.usd, run.spec.bounds
+    have, bounds = leased.usd - run.own.usd, run.spec.bounds
     needed = most(ask.price, ask.input_tokens, min(bounds.least_output, own.max_tokens)) + kept
     enough = most(ask.price, ask.input_tokens, min(bounds.good_output, own.max_tokens)) + kept
     final = ask.purpose == "final"  # it takes what there is, and waits for nobody
@@ -111,7 +118,7 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
             usd=wanted,
             enough=Decimal(0) if final else enough,
             at_least=needed,
-            spent_usd=run.usage.usd,
+            spent_usd=run.own.usd,
             key=run.key(f"lease-{leased.requests}", account.name),
             limit_usd=account.usd,
             window=account.window,
@@ -119,9 +126,9 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
         run.leases[number] = leased = leased.model_copy(update={"requests": leased.requests + 1})
         reply = await _request(run, account, request)
         # Without an answer nobody knows whether what the run held was given back: it counts on nothing.
-        held = run.usage.usd if reply is None else reply.held_usd
+        held = run.own.usd if reply is None else reply.held_usd
         run.leases[number] = leased = leased.model_copy(update={"usd": held})
-        have = leased.usd - run.usage.usd
+        have = leased.usd - run.own.usd
         if have < needed:
             return Refusal(account.name, _refused(account, reply), "account")
     return Room(f"account {account.name}", usd=have - kept, limit="account")
@@ -170,8 +177,8 @@ async def settle(run: Run) -> None:
         settlement = Settlement(
             run=workflow.info().workflow_id,
             execution=workflow.info().first_execution_run_id,
-            spent_usd=run.usage.usd,
-            unsettled_usd=run.usage.usd_unsettled,
+            spent_usd=run.own.usd,
+            unsettled_usd=run.own.usd_unsettled,
             closed=True,
         )
         try:

@@ -41,7 +41,8 @@ from interlock.contracts import (
     UserMessage,
     input_hash,
 )
-from interlock.policies import budget
+from interlock.policies import budget, children
+from interlock.policies.children import Ended
 from interlock.policies.freshness import still_open
 from workflows.call_report import CallReport
 from workflows.seen import Told
@@ -67,6 +68,19 @@ class WorkClock:
     def seconds(self) -> float:
         running = 0.0 if self.since is None else (workflow.now() - self.since).total_seconds()
         return self.before + running
+
+
+@dataclass
+class Child:
+    """A run that this one has started, until it has ended. ``given``: what it may use, which nobody else can meanwhile.
+    ``told``: what it said of itself before it was cancelled."""
+
+    id: str
+    agent: str
+    given: Limits
+    started: bool = False
+    over: bool = False
+    told: AgentResult | None = None
 
 
 @dataclass
@@ -106,6 +120,9 @@ class Run:
     waiting: dict[str, PendingApproval] = field(default_factory=dict)
     working: int = 0
     decided: tuple[Decided, ...] = ()
+    children: dict[str, Child] = field(default_factory=dict)
+    asking: int = 0
+    of_children: Usage = field(default_factory=Usage)
     report: CallReport = field(default_factory=CallReport)
     repeats: Repeats = field(default_factory=Repeats)
     circuits: dict[str, str] = field(default_factory=dict)
@@ -148,6 +165,7 @@ class Run:
             seen=progress.seen,
             open_windows=progress.open_windows,
             decided=progress.decided,
+            of_children=progress.of_children,
             report=CallReport(completed=list(progress.completed_calls)),
             repeats=progress.repeats,
             circuits=dict(progress.circuits),
@@ -179,6 +197,7 @@ class Run:
             seen=self.seen,
             open_windows=self.open_windows,
             decided=self.decided,
+            of_children=self.of_children,
             completed_calls=tuple(self.report.completed),
             repeats=self.repeats,
             circuits=self.circuits,
@@ -205,7 +224,10 @@ class Run:
     def resolve(self, spec: AgentSpec, limits: Limits) -> None:
         self._spec, self.limits = spec, limits
         self.bytes = len(spec.instructions.encode()) + spec.schema_bytes
-        self.leases = [Leased(account=each.of(self.task.user_id, spec.name)) for each in spec.accounts]
+        # What it does for another run is paid from that one's accounts as well, and leased here alone.
+        accounts = {each.name: each for each in (self.task.parent.accounts if self.task.parent else ())}
+        accounts |= {each.name: each for each in (one.of(self.task.user_id, spec.name) for one in spec.accounts)}
+        self.leases = [Leased(account=each) for each in accounts.values()]
 
     def key(self, *parts: str) -> str:
         """A name for one call: the same for every attempt, worker and reset, different for every other call."""
@@ -215,6 +237,17 @@ class Run:
     @property
     def usage(self) -> Usage:
         return sum(self.by_model.values(), Usage())
+
+    @property
+    def own(self) -> Usage:
+        """What its own calls used. The runs that it started lease and settle for themselves."""
+        usage, theirs = self.usage, self.of_children
+        return Usage(**{name: getattr(usage, name) - getattr(theirs, name) for name in Usage.model_fields})
+
+    @property
+    def committed(self) -> budget.Spent:
+        """What it has spent, and what runs that it started may spend."""
+        return children.committed(self.spent, (child.given for child in self.children.values()))
 
     @property
     def spent(self) -> budget.Spent:
@@ -242,8 +275,25 @@ class Run:
             self.by_model[call.model] = self.by_model.get(call.model, Usage()) + usage
             self.told.charged(self, call.model, usage)
 
+    def child_ended(self, call_id: str, ended: Ended) -> None:
+        """A run that was started for a call has ended: what it used is charged, and the rest may be spent again."""
+        child = self.children.pop(call_id)
+        for model, usage in children.charge(child.agent, child.given, ended).items():
+            self.by_model[model] = self.by_model.get(model, Usage()) + usage
+            self.of_children += usage
+        if ended.result is not None:
+            self.tool_calls += ended.result.tool_calls
+            for tool, times in ended.result.by_tool.items():
+                self.by_tool[tool] = self.by_tool.get(tool, 0) + times
+        if ended.how == "refused":
+            self.report.over(call_id)
+        elif ended.how != "result":
+            self.report.ended_child(call_id, ended.result.kill_report if ended.result else None)
+
     def settle_abandoned(self) -> None:
         """Charge the calls that the run ends without waiting for: all that they were granted."""
+        for call_id in list(self.children):
+            self.child_ended(call_id, Ended("lost", "it was not waited for"))
         for call in list(self.in_flight.values()):
             self.settled(call, budget.charge(call.price, call.grant, (), unreported=call.grant.attempts))
             self.told.attempted(call.model, (), call.grant.attempts)

@@ -25,7 +25,7 @@ from interlock.contracts import (
 )
 from interlock.policies import budget, outcomes
 from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
-from workflows import asking, fates, relying
+from workflows import asking, child_runs, fates, relying
 from workflows.fates import Unknown
 from workflows.killed import stopped
 from workflows.run_state import Run
@@ -172,6 +172,8 @@ async def _execute(
     fresh_until: datetime | None = None,
     verify: bool = False,
 ) -> ToolResult:
+    if spec.agent is not None:
+        return await child_runs.perform(run, spec, call)
     retry = spec.retry or run.spec.retry
     result: ToolResult = await workflow.execute_activity(
         f"{ports.TOOL_PREFIX}{spec.name}",

@@ -17,7 +17,6 @@ Nothing here performs I/O, reads a clock or imports more than the standard libra
 from __future__ import annotations
 
 from interlock.contracts.agent import (
-    Account,
     AgentSpec,
     Bounds,
     Keeping,
@@ -74,6 +73,7 @@ from interlock.contracts.calls import (
     ToolCall,
     ToolResult,
 )
+from interlock.contracts.children import Account, ParentRun
 from interlock.contracts.conversation import (
     AssistantMessage,
     CallPart,
@@ -126,6 +126,7 @@ from interlock.contracts.ledger import (
 from interlock.contracts.task import (
     AgentResult,
     AgentTask,
+    ChildEnded,
     Decided,
     Decision,
     Extension,
@@ -158,6 +159,7 @@ __all__ = [
     "BreakerView",
     "CallPart",
     "Carried",
+    "ChildEnded",
     "Circuit",
     "Complexity",
     "Configure",
@@ -200,6 +202,7 @@ __all__ = [
     "OpaquePart",
     "Outcome",
     "Outcomes",
+    "ParentRun",
     "Part",
     "PendingApproval",
     "Price",

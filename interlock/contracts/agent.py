@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from interlock.contracts.base import Asked, Count, Effect, Json, Money, OnUnknown, Rung, Window, Wire, unset
+from interlock.contracts.base import Asked, Count, Effect, Json, Money, OnUnknown, Rung, Wire, unset
+from interlock.contracts.children import Account
 from interlock.contracts.task import Limits
 
 
@@ -45,24 +45,6 @@ class Price(Rates):
     long_context: tuple[LongContext, ...] = ()
 
 
-class Account(Asked):
-    """A budget shared by many runs: ``user:{user_id}``, ``agent:{agent}`` or ``fleet``, or any name of one's own
-    in which ``{user_id}`` and ``{agent}`` stand for the run's. ``window`` (UTC) is when it starts anew."""
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    usd: Money
-    window: Window = "day"
-
-    def __init__(self, name: str, **fields: object) -> None:
-        super().__init__(**{"name": name, **fields})
-
-    def of(self, user_id: str, agent: str) -> Self:
-        """The account of one run."""
-        stands_for = {"{user_id}": user_id, "{agent}": agent}
-        name = re.sub(r"\{user_id\}|\{agent\}", lambda found: stands_for[found[0]], self.name)
-        return self.model_copy(update={"name": name})
-
-
 class Models(Asked):
     """Which model takes which work, each as ``provider:name``; ``fallback`` in order of preference."""
 
@@ -89,7 +71,9 @@ class ToolSpec(Wire):
     approval          a person decides: ``always``, or where the tool's predicate says so
     approval_timeout  seconds the decision is waited for; ``None``: as the agent says
     verifies          it has a function that finds out whether a call took effect
-    on_unknown        where that cannot be found out; ``None``: as the agent says"""
+    on_unknown        where that cannot be found out; ``None``: as the agent says
+    agent             it is another agent, which is run for it
+    agent_limits      that agent's own limits"""
 
     name: str
     description: str
@@ -99,6 +83,8 @@ class ToolSpec(Wire):
     retry: Retry | None = None
     max_result_bytes: int = 65_536
     # Left out where nothing is said: the bound of a request is made of these bytes.
+    agent: str | None = Field(default=None, exclude_if=unset)
+    agent_limits: Limits | None = Field(default=None, exclude_if=unset)
     valid_for: float | None = Field(default=None, exclude_if=unset)
     cache: bool = Field(default=False, exclude_if=unset)
     requires_fresh: tuple[str, ...] = Field(default=(), exclude_if=unset)
@@ -149,7 +135,8 @@ class Bounds(Wire):
 
 
 class AgentSpec(Wire):
-    """An agent as a run records it, once: a deploy never changes a run under way."""
+    """An agent as a run records it, once: a deploy never changes a run under way. ``depth``: how many runs below the
+    first one, which a person started, a run may be."""
 
     name: str
     instructions: str
@@ -173,6 +160,7 @@ class AgentSpec(Wire):
     approval_timeout: float = 86_400.0
     keeping: Keeping = Keeping()
     repeat_limit: int = 5
+    depth: int = 3
     fleet: str = ""
 
     def tool(self, name: str) -> ToolSpec | None:

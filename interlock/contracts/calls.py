@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from interlock.contracts.agent import Account, AgentSpec, Price, Retry
+from interlock.contracts.agent import AgentSpec, Price, Retry
 from interlock.contracts.base import Effect, Finish, Purpose, Tier, Verdict, Window, Wire, unset
+from interlock.contracts.children import Account
 from interlock.contracts.conversation import AssistantMessage, Message, Transcript
 from interlock.contracts.fleet import KilledCall
 from interlock.contracts.ledger import LeaseRequest, Settlement
@@ -217,6 +218,7 @@ class Progress(Wire):
     last_model: str = ""
     last_tokens: int = 0
     leases: tuple[Leased, ...] = ()
+    of_children: Usage = Usage()
     begun: AwareDatetime | None = None
     seen: tuple[Seen, ...] = ()
     open_windows: tuple[AwareDatetime, ...] = ()

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from interlock.contracts.base import Asked, Complexity, Count, Money, Outcome, Seconds, Source, State, Who, Wire
+from interlock.contracts.base import Asked, Complexity, Count, Money, Outcome, Seconds, Source, State, Who, Wire, unset
+from interlock.contracts.children import ParentRun
 from interlock.contracts.fleet import KillReport
 
 
@@ -32,7 +33,8 @@ class Limits(Asked):
 
 
 class AgentTask(Asked):
-    """What a client starts an ``AgentRun`` with. ``priority``: 1 before 5, where runs wait for a worker."""
+    """What a client starts an ``AgentRun`` with. ``priority``: 1 before 5, where runs wait for a worker. ``parent``: set by
+    a run that starts another as a tool."""
 
     agent: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     input: Annotated[str, StringConstraints(min_length=1)]
@@ -41,6 +43,8 @@ class AgentTask(Asked):
     limits: Limits | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     priority: Annotated[int, Field(ge=1, le=5, strict=True)] = 3
+    # Left out where there is none: a worker of an earlier release refuses what it does not know.
+    parent: ParentRun | None = Field(default=None, exclude_if=unset)
 
 
 class Usage(Wire):
@@ -86,6 +90,15 @@ class Note(Asked):
     reason: Annotated[str, StringConstraints(max_length=2000)] = ""
     by: Who = "unknown"
     fleet_knows: bool = False
+
+
+class ChildEnded(Wire):
+    """Payload of ``child_ended``: what a run that is cancelled had done, for the run that it worked for. Temporal tells
+    that one nothing but that it was cancelled."""
+
+    run: str
+    call_id: str
+    result: AgentResult
 
 
 class Steer(Asked):

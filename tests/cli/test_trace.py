@@ -228,6 +228,23 @@ async def test_at_a_terminal_there_is_a_bar_of_when_and_nothing_is_wider_than_it
     assert max(len(line) for line in plain.splitlines()) <= 120
 
 
+async def test_an_agent_that_was_called_as_a_tool_is_inside_the_step_that_called_it(
+    serve: Serve, cli: CommandLine
+) -> None:
+    asked = ScriptedModel("trace-asked", [call("search", pattern="a"), say("two")], PRICE)
+    asking = ScriptedModel("trace-asking", [call("asked", input="look"), say("done")], PRICE)
+    tools = [Agent(name="asked", instructions="-", models=asked.model, tools=[search])]
+    async with serve(Agent(name="asking", instructions="-", models=asking.model, tools=tools)) as served:
+        run = await served.start("asking")
+        result = await served.end(run)
+    tree = (await cli("trace", run.id, "--json")).json
+    check(tree)
+    [step, _] = tree["children"]
+    assert names(step) == ["chat trace-asking", "invoke_agent asked"]
+    assert names(step["children"][1]) == ["agent.step.1", "agent.step.2"]
+    assert Decimal(tree["usd"]) == result.usage.usd > 0
+
+
 async def test_a_fork_is_started_named_and_followed(serve: Serve, cli: CommandLine) -> None:
     model = ScriptedModel("fork-cli", [call("search", pattern="a"), say("One."), say("Two.")])
     async with serve(Agent(name="forked", instructions="-", models=model.model, tools=[search])) as served:

@@ -1,0 +1,42 @@
+"""A run that another run has started, and the accounts that both pay from."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints
+
+from interlock.contracts.base import Asked, Count, Money, Window
+
+
+class Account(Asked):
+    """A budget shared by many runs: ``user:{user_id}``, ``agent:{agent}`` or ``fleet``, or any name of one's own
+    in which ``{user_id}`` and ``{agent}`` stand for the run's. ``window`` (UTC) is when it starts anew."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    usd: Money
+    window: Window = "day"
+
+    def __init__(self, name: str, **fields: object) -> None:
+        super().__init__(**{"name": name, **fields})
+
+    def of(self, user_id: str, agent: str) -> Self:
+        """The account of one run."""
+        stands_for = {"{user_id}": user_id, "{agent}": agent}
+        name = re.sub(r"\{user_id\}|\{agent\}", lambda found: stands_for[found[0]], self.name)
+        return self.model_copy(update={"name": name})
+
+
+class ParentRun(Asked):
+    """The run that started another, as a tool.
+
+    run       its id
+    call_id   the call that the other run is
+    depth     how many runs below the first one the other run is
+    accounts  what it pays from: what runs for it do is paid from there as well, by themselves"""
+
+    run: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    call_id: str
+    depth: Annotated[Count, Field(ge=1)]
+    accounts: tuple[Account, ...] = ()

@@ -1,0 +1,251 @@
+"""Agents as tools: a call of another agent is a run of it, started, fed, followed and ended by this one.
+
+What it may spend is taken out of what this run has left; kill, cancellation, pause and resumption of this run reach
+it; what it says is the result of the call. A run that ends while one that it started does not (it was terminated, or
+had waited long enough) takes that one with it: the server terminates it, and nothing goes on spending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+
+from temporalio import workflow
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.exceptions import (
+    ApplicationError,
+    ChildWorkflowError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
+
+from interlock import options
+from interlock import search_attributes as sa
+from interlock.contracts import (
+    AgentResult,
+    AgentTask,
+    CallPart,
+    ChildEnded,
+    Limits,
+    Note,
+    ParentRun,
+    ToolResult,
+    ToolSpec,
+    input_hash,
+    parse,
+)
+from interlock.policies import budget, children
+from interlock.policies.budget import Refusal
+from interlock.policies.children import Ended
+from workflows import grants
+from workflows.run_state import Child, Run
+
+LONGEST_ID = 250
+"""The server refuses ids of more than 1000 bytes, and what is refused there wedges the run."""
+
+NO_CALL_MADE = ("InvalidTask", "UnknownAgent", "UnpricedModel")
+
+
+async def perform(run: Run, spec: ToolSpec, call: CallPart) -> ToolResult:
+    """Run the agent that ``spec`` stands for. Raises ``CancelledError`` when this run ends meanwhile."""
+    agent = spec.agent or spec.name
+    if (why := children.too_deep(_depth(run), run.spec.depth)) is not None:
+        run.report.over(call.call_id)
+        return ToolResult(content=f"ToolFailed: {agent} was not started: {why}", is_error=True)
+    given = await _given(run, spec)
+    if isinstance(given, Refusal):
+        run.report.over(call.call_id)
+        return ToolResult(content=f"Not run: {given.reason}.", is_error=True)
+    child = Child(id=_id(call), agent=agent, given=given)
+    run.children[call.call_id] = child
+    following = asyncio.create_task(_follow(run, child))
+    try:
+        ended, cut_off = await _until_ended(run, child, _task(run, call, child))
+    except BaseException:
+        following.cancel()
+        raise
+    child.over = True
+    run.child_ended(call.call_id, ended)
+    if cut_off:
+        following.cancel()
+        raise asyncio.CancelledError
+    await following
+    content, is_error = children.told(agent, ended)
+    return ToolResult(content=children.fitting(content, spec.max_result_bytes, child.id), is_error=is_error)
+
+
+async def _given(run: Run, spec: ToolSpec) -> Limits | Refusal:
+    """What the other run may use. Those that are asked for in one reply come forward first, and share."""
+    run.asking += 1
+    try:
+        await asyncio.sleep(0)
+        limits, spent = run.limits, run.committed
+        calls = None if limits.tool_calls is None else limits.tool_calls - spent.tool_calls
+        seconds = budget.seconds_left(limits, spent, budget.seconds_held_back(limits, begun=True))
+        return children.carve(
+            spec.agent_limits or Limits(), grants.to_give(run), seconds=seconds, tool_calls=calls, among=run.asking
+        )
+    finally:
+        run.asking -= 1
+
+
+# -- its beginning ----------------------------------------------------------------------------------------------
+
+
+def _depth(run: Run) -> int:
+    return 0 if run.task.parent is None else run.task.parent.depth
+
+
+def _id(call: CallPart) -> str:
+    """``analyst-why-did-checkout-fail-3f2a9c-s2c1``: what it belongs to, and which call of it this is."""
+    parent = workflow.info().workflow_id
+    if len(parent) > LONGEST_ID:
+        parent = f"{parent[:100]}-{hashlib.sha256(parent.encode()).hexdigest()[:16]}"
+    return f"{parent}-{call.call_id}"
+
+
+def _task(run: Run, call: CallPart, child: Child) -> AgentTask:
+    asked = str(json.loads(call.arguments)["input"])
+    return AgentTask(
+        agent=child.agent,
+        input=asked.encode(errors="replace").decode(),  # half a character fits no payload
+        user_id=run.task.user_id,
+        limits=child.given,
+        metadata=run.task.metadata,
+        parent=ParentRun(
+            run=workflow.info().workflow_id,
+            call_id=call.call_id,
+            depth=_depth(run) + 1,
+            accounts=tuple(leased.account for leased in run.leases),
+        ),
+    )
+
+
+def _attributes(task: AgentTask) -> TypedSearchAttributes:
+    """So that it is found by its agent and user, and swept by a kill, also while it waits for a worker."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(sa.AGENT_NAME, task.agent),
+            SearchAttributePair(sa.AGENT_USER, task.user_id),
+            SearchAttributePair(sa.AGENT_STATE, "starting"),
+            SearchAttributePair(sa.AGENT_INPUT_HASH, input_hash(task.agent, task.input)),
+        ]
+    )
+
+
+# -- its end ----------------------------------------------------------------------------------------------------
+
+
+async def _until_ended(run: Run, child: Child, task: AgentTask) -> tuple[Ended, bool]:
+    """How it ended; and whether this run is killed or cancelled, and has only waited for it to say so."""
+    work = asyncio.create_task(_work(child, task))
+    cut_off = False
+    while True:
+        try:
+            return await asyncio.shield(work), cut_off
+        except asyncio.CancelledError:
+            if work.done():
+                raise  # this worker gives the run up; or the other one was never started
+        if not cut_off:
+            cut_off = True
+            await _end(run, child, work)
+
+
+async def _work(child: Child, task: AgentTask) -> Ended:
+    try:
+        handle = await workflow.start_child_workflow(
+            "AgentRun",
+            task,
+            result_type=AgentResult,
+            **options.child_run(child.id, _attributes(task), summary=" ".join(task.input.split())[:120]),
+        )
+        child.started = True
+        return Ended("result", result=await handle)
+    except FailureError as error:
+        return _ended(child, error)
+
+
+async def _end(run: Run, child: Child, work: asyncio.Task[Ended]) -> None:
+    """End it as this run ends. A kill is told, so that it tells what it had done; its cancellation would outrank
+    nothing there, and no signal reaches one that is not there yet."""
+    if run.killed is None:
+        work.cancel()
+        return
+    await workflow.wait_condition(lambda: child.started or work.done())
+    await _signal(child, "kill", run.killed)
+
+
+def _ended(child: Child, error: FailureError) -> Ended:
+    """How it ended, from what Temporal tells of it."""
+    cause = error.cause if isinstance(error, ChildWorkflowError) else error
+    match cause:
+        case WorkflowAlreadyStartedError():
+            return Ended("refused", f"a run with the id {child.id} is already under way")
+        case ApplicationError(type="RunKilled", details=[result, *_]):
+            killed = _result(result)
+            return Ended("killed", (killed.reason if killed else None) or "it does not say why", killed)
+        case ApplicationError(type=kind, message=message) if kind in NO_CALL_MADE:
+            return Ended("refused", f"{kind}: {message}")
+        case ApplicationError(type=kind, message=message):
+            return Ended("failed", f"{kind}: {message}")
+        case _ if is_cancelled_exception(error):
+            return Ended("cancelled", result=child.told)
+        case _:
+            return Ended("lost", str(cause))
+
+
+def _result(told: object) -> AgentResult | None:
+    try:
+        return parse(AgentResult, told)
+    except ValueError:
+        return None
+
+
+def heard(run: Run, ended: ChildEnded) -> None:
+    """What a run that was cancelled tells of itself before it ends."""
+    child = run.children.get(ended.call_id)
+    if child is not None and child.id == ended.run:
+        child.told = ended.result
+
+
+async def tell_parent(run: Run, result: AgentResult) -> None:
+    """Tell the run that this one worked for what it had done. Where it is not told, it is charged all that it gave."""
+    if (parent := run.task.parent) is None:
+        return
+    ended = ChildEnded(run=workflow.info().workflow_id, call_id=parent.call_id, result=result)
+    try:
+        await workflow.get_external_workflow_handle(parent.run).signal("child_ended", ended)
+    except ApplicationError as error:
+        workflow.logger.warning("run %s was not told: %s", parent.run, error)
+
+
+# -- meanwhile --------------------------------------------------------------------------------------------------
+
+
+async def _follow(run: Run, child: Child) -> None:
+    """A pause of this run reaches it, and so does the resumption. Where nothing else is under way, this run waits as
+    well, and the time does not count."""
+    while True:
+        await workflow.wait_condition(lambda: child.over or (child.started and run.paused is not None))
+        if child.over or (note := run.paused) is None:
+            return
+        await _signal(child, "pause", note)
+        if run.report.under_way.keys() <= run.children.keys():
+            run.clock.stop()
+            run.enter("paused")
+        await workflow.wait_condition(lambda: child.over or run.paused is None)
+        if run.paused is None:
+            run.clock.start()
+            run.enter("waiting_approval" if run.waiting else "running")
+        if not child.over:
+            await _signal(child, "resume", note)
+
+
+async def _signal(child: Child, name: str, note: Note) -> None:
+    said = Note(reason=note.reason, by=note.by)
+    try:
+        await workflow.get_external_workflow_handle(child.id).signal(name, said)
+    except ApplicationError as error:  # it has just ended
+        workflow.logger.info("run %s was not told to %s: %s", child.id, name, error)
