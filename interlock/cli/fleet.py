@@ -96,6 +96,7 @@ def set_breaker(
     recovery_factor: Annotated[Factor, Parameter(help="Each failed try makes that so many times longer,")] = None,
     recovery_max: Annotated[Span, Parameter(help="up to this.")] = None,
     successes_to_close: Annotated[Failures, Parameter(help="Tries in a row that succeed, and close it.")] = None,
+    slow_seconds: Annotated[Span, Parameter(help="A call without an answer for so long is slow, not down.")] = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Set how breakers judge, from now on. What is not given stays as it is.
@@ -112,6 +113,7 @@ def set_breaker(
         "recovery_factor": recovery_factor,
         "recovery_max": recovery_max,
         "successes_to_close": successes_to_close,
+        "slow_seconds": slow_seconds,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if not given:

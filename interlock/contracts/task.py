@@ -33,8 +33,10 @@ class Limits(Asked):
 
 
 class AgentTask(Asked):
-    """What a client starts an ``AgentRun`` with. ``priority``: 1 before 5, where runs wait for a worker. ``parent``: set by
-    a run that starts another as a tool."""
+    """What a client starts an ``AgentRun`` with.
+
+    priority  1 before 5, where runs wait for a worker
+    parent    set by a run that starts another as a tool"""
 
     agent: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     input: Annotated[str, StringConstraints(min_length=1)]

@@ -112,7 +112,7 @@ async def test_one_dependency_gets_settings_of_its_own_and_keeps_what_is_not_giv
         second = await mine(
             "breakers", "set", "tool:fetch", "--failure-threshold", "3", "--least-calls", "7", "--window-slices", "5",
             "--recovery-seconds", "1.5", "--recovery-factor", "3", "--recovery-max", "60", "--successes-to-close", "2",
-            "--json",
+            "--slow-seconds", "0.5", "--json",
         )  # fmt: skip
         assert second.json["settings"] == {
             "failure_threshold": 3,
@@ -124,6 +124,7 @@ async def test_one_dependency_gets_settings_of_its_own_and_keeps_what_is_not_giv
             "recovery_factor": 3.0,
             "recovery_max": 60.0,
             "successes_to_close": 2,
+            "slow_seconds": 0.5,
         }
         shown = (await mine("breakers", "--json")).json
         assert shown["settings"] == {"tool:fetch": second.json["settings"]}

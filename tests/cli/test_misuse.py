@@ -76,6 +76,7 @@ NOWHERE = CommandLine(environment(TEMPORAL_ADDRESS="127.0.0.1:1"))
         ("breakers set --recovery-seconds -1", "--recovery-seconds"),
         ("breakers set --recovery-factor 0.9", "--recovery-factor"),
         ("breakers set --recovery-max inf", "--recovery-max"),
+        ("breakers set --slow-seconds 0", "--slow-seconds"),
         ("breakers set --successes-to-close none", "--successes-to-close"),
         (f"breakers set {'x' * 301} --failure-threshold 2", "DEPENDENCY"),
         ("rum", "rum"),

@@ -82,7 +82,8 @@ async def test_another_provider_is_asked_while_the_first_is_down(serve: Serve) -
         run = await served.start("a")
         result = await served.end(run)
         assert (result.outcome, list(result.by_model)) == ("completed", [CHAT, ANTHROPIC])
-        assert (result.by_model[CHAT].attempts, float(result.by_model[CHAT].usd)) == (0, 0.0)
+        assert result.by_model[CHAT].attempts == 0
+        assert result.by_model[CHAT].usd == 0
         assert [request.wire for request in server.requests].count("chat") == before
         assert await activities(served.client, run.id) == ["resolve_agent", "model", "model"]
 
