@@ -69,6 +69,10 @@ class Alerting:
         if self._more:
             await self._sum_up(tries=1)
 
+    async def settled(self) -> None:
+        """Wait for what was raised from here to be posted, held back or given up."""
+        await asyncio.gather(*self._tasks)
+
     def raise_directly(self, alert: Alert, instruments: Instruments) -> None:
         """For a worker that cannot reach the server: told at once, posted meanwhile, tried again from here."""
         if self.tell(alert, instruments):
@@ -82,7 +86,7 @@ class Alerting:
             return False
         self._told[alert.key] = time.monotonic()
         fields = {name: value for name, value in alert.fields.items() if name not in _OWN}
-        log.warning("alert", kind=alert.kind, text=alert.text, key=alert.key, **fields)
+        log.warning(names.ALERT, kind=alert.kind, text=alert.text, key=alert.key, **fields)
         instruments.add(names.ALERTS, kind=alert.kind)
         return True
 

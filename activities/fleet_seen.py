@@ -68,4 +68,6 @@ class FleetSeen:
                 self._losses += 1
                 stale = alerts.mirror_stale(self._mirror.fleet, self._worker, self._mirror.age, self._losses)
                 self._alerting.raise_directly(stale, self._metrics)
+            elif lost and not self._lost:
+                log.info(names.MIRROR_BACK, fleet=self._mirror.fleet)
             await asyncio.sleep(EVERY)

@@ -20,7 +20,7 @@ def account_limit(state: LedgerState, share: Decimal, now: datetime) -> Alert:
     """An account has reached ``share`` of its limit."""
     found, limit = ledger.status(state, now), state.limit
     assert limit is not None  # an account without one has no shares
-    spent, percent = ledger.used(state), f"{share * 100:.4g} %"
+    spent, percent = ledger.used(state), f"{_percent(share)} %"
     text = f"account {state.account} has reached {percent} of its ${limit.usd:.2f} for {_WINDOWS[limit.window]}"
     text += f": ${spent:.4f} is spent"
     if share >= 1:
@@ -30,15 +30,19 @@ def account_limit(state: LedgerState, share: Decimal, now: datetime) -> Alert:
     text += f". interlock budget set {state.account} --usd N --window {limit.window} raises it"
     fields = {
         "account": state.account,
-        "percent": f"{share * 100:.4g}",
+        "percent": _percent(share),
         "spent_usd": str(spent),
         "limit_usd": str(limit.usd),
         "window": limit.window,
         "window_ends": "" if found.window_ends is None else found.window_ends.isoformat(),
     }
     begun = "" if state.window_start is None else f":{state.window_start:%Y-%m-%d}"
-    key = f"account:{state.account}:{share * 100:.4g}:{limit.usd}/{limit.window}{begun}"
+    key = f"account:{state.account}:{_percent(share)}:{limit.usd}/{limit.window}{begun}"
     return Alert(kind="account_limit", key=key, text=text, fields=fields)
+
+
+def _percent(share: Decimal) -> str:
+    return f"{float(share) * 100:g}"
 
 
 def breaker_opened(name: str, found: Breaker) -> Alert:

@@ -263,3 +263,45 @@ def test_the_costs_of_recent_runs_are_kept() -> None:
     for number in range(250):
         state = ledger.observe(state, Observation(run="r", usd=Decimal(number), outcome="completed"))
     assert (len(state.costs), state.costs[0], state.runs) == (200, Decimal(50), 250)
+
+
+# -- what people are told -----------------------------------------------------------------------------------
+
+
+def told(state: LedgerState) -> tuple[LedgerState, list[str]]:
+    after, shares = ledger.news(state)
+    return after, [f"{share:f}" for share in shares]
+
+
+def test_each_share_is_told_once_in_a_window_and_money_that_is_only_held_is_not_spent() -> None:
+    state, _ = leased(limited(), "a", "0.95")
+    assert told(state) == (state, [])
+    state = settled(state, "a", "0.8", closed=False)
+    state, said = told(state)
+    assert said == ["0.8"]
+    state = settled(state, "a", "0.95")
+    assert told(state) == (state, [])
+    tomorrow = ledger.roll(state, NOW + timedelta(days=1))
+    assert told(tomorrow) == (tomorrow, [])
+    state, _ = leased(tomorrow, "b", "1", now=NOW + timedelta(days=1))
+    assert told(settled(state, "b", "1", now=NOW + timedelta(days=1)))[1] == ["0.8", "1"]
+
+
+def test_an_account_that_refuses_for_good_is_all_spent_and_one_that_is_busy_is_not() -> None:
+    state, _ = leased(limited(), "a", "0.7")
+    state = settled(state, "a", "0.7")
+    state, _ = leased(state, "b", "0.2")
+    state, busy = leased(state, "c", "0.3", at_least="0.2")
+    assert (busy.busy, told(state)[1]) == (True, [])
+    state, refused = leased(state, "d", "0.5", at_least="0.5")
+    assert (refused.busy, told(state)[1]) == (False, ["1"])
+    state, _ = told(state)
+    raised = ledger.set_limit(state, limit("2"), NOW)
+    assert told(raised) == (raised, [])
+    assert told(ledger.set_limit(told(raised)[0], limit("0.7"), NOW))[1] == ["0.8", "1"]
+
+
+def test_an_account_of_nothing_is_somebody_s_wish_and_no_news() -> None:
+    state, _ = leased(limited("0"), "a", "1")
+    assert told(state) == (state, [])
+    assert told(EMPTY) == (EMPTY, [])

@@ -1,0 +1,131 @@
+"""Alerts of real entities and real workers, and runs that do not care what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from interlock import Account, Limits
+from interlock.accounts import ledger_id
+from interlock.embedded import start_server
+from interlock.testing import replay
+from tests.alerts.webhooks import KEY, webhook
+from tests.billing import Reply
+from tests.billing.behaviours import always
+from tests.conftest import Serve
+from tests.fleet.environment import until
+from tests.runs.priced import agent, billed
+from tests.runs.processes import worker
+from tests.runs.test_accounts import start_ledger, status
+from tests.telemetry.watched import free_port
+from workflows.budget_ledger import BudgetLedger
+
+
+async def test_an_account_tells_at_80_and_at_100_percent_once_each(serve: Serve) -> None:
+    with webhook(lambda number: 500 if number == 0 else 200) as there:
+        async with serve(agent("limited")) as served:
+            handle = await start_ledger(served.client, served.interlock.queue, "team:red")
+
+            async def spend(run: str, usd: str) -> None:
+                await handle.execute_update("lease", {"run": run, "usd": usd})
+                settlement = {"run": run, "spent_usd": usd, "closed": True}
+                for _ in range(2):
+                    await handle.execute_update("settle", settlement)
+
+            await handle.execute_update("set_limit", {"usd": "1.00", "window": "total"})
+            await handle.execute_update("lease", {"run": "hoards", "usd": "0.10"})
+            await spend("a", "0.70")  # with what is leased it is 80 %: not spent yet
+            await spend("b", "0.10")
+            [alert] = await there.until(1)
+            assert len(there.tried) == 2  # refused once
+            assert (alert["kind"], alert["fields"]["percent"]) == ("account_limit", "80")
+            assert alert["text"] == (
+                "account team:red has reached 80 % of its $1.00 for all time: $0.8000 is spent. "
+                "interlock budget set team:red --usd N --window total raises it"
+            )
+            await spend("c", "0.05")
+            refused = await handle.execute_update("lease", {"run": "d", "usd": "0.50", "at_least": "0.50"})
+            assert Decimal(refused["granted_usd"]) == 0
+            again = await handle.execute_update("lease", {"run": "e", "usd": "0.50", "at_least": "0.50"})
+            assert Decimal(again["granted_usd"]) == 0
+            _, full = await there.until(2)
+            assert full["fields"]["percent"] == "100"
+            assert "its runs step down" in full["text"]
+            await handle.execute_update("set_limit", {"usd": "2.00", "window": "total"})
+            await spend("f", "0.80")  # 1.65 of 2.00
+            assert (await there.until(3))[2]["fields"]["percent"] == "80"
+            await replay(served.client, handle, BudgetLedger)
+    assert [each["fields"]["percent"] for each in there.taken] == ["80", "100", "80"]
+
+
+@pytest.mark.parametrize("answer", [500, None])
+async def test_runs_go_on_while_the_webhook_refuses_or_hangs(answer: int | None, serve: Serve) -> None:
+    account = f"user:down-{answer}"
+    payer = agent(accounts=[Account(account, usd="0.10")], limits=Limits(step_seconds=30))
+    with webhook(lambda number: answer) as there:
+        async with billed(always(Reply(text="word " * 200))), serve(payer) as served:
+            results = [await served.run("payer")]
+            while results[-1].outcome != "unavailable" and len(results) < 100:
+                results.append(await served.run("payer"))
+            assert (await status(served.client, account)).leases == 0
+
+            async def tried() -> bool:
+                return bool(there.tried)
+
+            await until(tried)
+            ledger = served.client.get_workflow_handle(ledger_id(account))
+            pending = (await ledger.describe()).raw_description.pending_activities
+            assert {each.activity_type.name for each in pending} <= {"alert"}
+    outcomes = [result.outcome for result in results]
+    assert outcomes[0] == "completed"
+    assert outcomes[-1] == "unavailable"  # the account is spent, and that is all that was wrong
+    assert there.taken == []
+    assert there.tried[0]["fields"]["account"] == account
+
+
+async def test_a_worker_whose_server_goes_away_says_so_once(tmp_path: Path) -> None:
+    port, database, log = free_port(), tmp_path / "temporal.db", tmp_path / "worker.log"
+    patient: dict[str, object] = {"history.longPollExpirationInterval": "1s"}  # an idle server is heard every second
+    server = await start_server(database=database, port=port, ui=False, config=patient)
+    client = await Client.connect(server.address)
+    with webhook() as there:
+        environment = {"INTERLOCK_MIRROR_MAX_AGE": "8", "INTERLOCK_ALERT_WEBHOOK": there.url}
+        async with worker(server.address, "tests.telemetry.story:AGENT", "lonely", log, **environment) as process:
+            await server.kill()
+            [stale] = await there.until(1)
+            assert (stale["kind"], stale["fields"]["fleet"]) == ("mirror_stale", "interlock-fleet")
+            assert "interlock doctor" in stale["text"]
+            await asyncio.sleep(12)  # it looks every five seconds
+            assert len(there.tried) == 1
+            again = await start_server(database=database, port=port, ui=False, config=patient)
+            try:
+                await client.service_client.check_health()
+                await heard(log, "mirror.back")
+                await again.kill()
+                assert (await there.until(2))[1]["key"] != stale["key"]
+            finally:
+                await again.stop()
+            os.kill(process.pid, signal.SIGKILL)
+            await process.wait()
+    told = [line for line in parsed(log) if line["event"] == "alert"]
+    assert [line["kind"] for line in told] == ["mirror_stale"] * 2
+    assert KEY not in log.read_text()
+
+
+def parsed(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
+async def heard(log: Path, event: str) -> None:
+    async def said() -> bool:
+        return any(line["event"] == event for line in parsed(log))
+
+    await until(said, seconds=90)
