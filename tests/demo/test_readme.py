@@ -95,13 +95,16 @@ async def test_the_readme_runs(temporal: Client, tmp_path: Path) -> None:
             assert any(isinstance(one, UserMessage) and one.text == "Look at payments first." for one in told)
             assert any(one.role == "tool" and "PoolTimeout: no connection" in one.content for one in told)
             outputs = [await output(*argv(line), environment=environment) for line in "".join(shell).splitlines()]
-    run, listed, transcript, _, supported, shown, changed = outputs
+    run, listed, traced, _, supported, shown, changed, killed, released, breakers = outputs
     assert ANSWER in run
     assert "checkouts-1" in listed
-    assert ANSWER in transcript
+    assert "invoke_agent analyst" in traced
     assert ANSWER in supported
     assert "$5.00 a day" in shown
     assert "$8.00 a day" in changed
+    assert "mallory" in killed
+    assert "mallory" in released
+    assert "breaker" in breakers
 
 
 def test_every_block_of_code_is_run_by_a_test() -> None:
