@@ -19,5 +19,11 @@ patient = Agent(
     max_output_tokens=100,
 )
 
-# As patient, with nothing to fall back on and calls that are tried again for long.
-stubborn = replace(patient, name="stubborn", retry=Retry(attempts=50, initial=0.2, maximum=1.0), ladder=("notice",))
+# As patient, with nothing to fall back on, calls that may take long, and are tried again for long.
+stubborn = replace(
+    patient,
+    name="stubborn",
+    limits=Limits(seconds=3000, step_seconds=3000),
+    retry=Retry(attempts=50, initial=0.2, maximum=1.0),
+    ladder=("notice",),
+)

@@ -115,10 +115,10 @@ async def test_parked_at_a_breaker(serve: Serve) -> None:
 
 async def test_with_every_slot_taken(serve: Serve) -> None:
     """Runs that wait for a slot end before they had one, and what gets a slot afterwards is let nowhere."""
-    async with billed(always(Reply(hang=True))) as provider, serve(patient) as served:
-        runs = await start(served.interlock, "patient", SLOTS)
+    async with billed(always(Reply(hang=True))) as provider, serve(stubborn) as served:
+        runs = await start(served.interlock, "stubborn", SLOTS)
         await provider.until(lambda server: len(server.requests) == SLOTS, timeout=120)
-        queued = await start(served.interlock, "patient", 10)
+        queued = await start(served.interlock, "stubborn", 10)
         await killed(served, queued[0])
         await served.interlock.fleet.kill("all", reason="enough", by="ops")
         results = await asyncio.gather(*(asyncio.wait_for(run.result(), 120) for run in [*runs, *queued]))

@@ -81,14 +81,16 @@ async def outage(interlock: Interlock, directory: Path, breaking: Breaking = not
         workers(interlock, "tests.chaos.parked", WORKERS, server, directory) as fleet,
     ):
         await control.configure(SETTINGS)
-        began = time.monotonic()
         runs = await start(interlock, "patient", RUNS)
         await server.until(lambda server: len(server.requests) >= SETTINGS.failure_threshold)
         await until(interlock, closed=False)
+        began = server.requests[0].at
+        opened = time.monotonic()
         await asyncio.sleep(OUTAGE / 3)  # what had left before its worker heard of it has come back
         noticed = len(server.requests)
         await breaking(fleet)
-        await asyncio.sleep(max(0.0, began + OUTAGE - time.monotonic()))
+        await asyncio.sleep(max(0.0, opened + OUTAGE - time.monotonic()))
+        await server.until(lambda server: len(server.requests) > noticed, timeout=120)  # it was tried since
         provider.answers = True
         results = await asyncio.gather(*(asyncio.wait_for(run.result(), 240) for run in runs))
         await until(interlock, closed=True)
