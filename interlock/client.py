@@ -53,6 +53,7 @@ from interlock.fleet import fleet_id
 from interlock.forking import carried_to
 from interlock.history import transcript_of
 from interlock.killing import Rung, ended_as, tell_fleet, walk
+from interlock.policies import details
 from interlock.run_trace import trace_of
 from interlock.spans import Span
 
@@ -218,6 +219,7 @@ class Interlock:
             task_queue=queue,
             result_type=AgentResult,
             static_summary=" ".join(task.input.split())[:120],
+            static_details=details.of_task(task),
             search_attributes=attributes,
             rpc_timeout=PATIENCE,
         )

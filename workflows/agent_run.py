@@ -61,7 +61,7 @@ class AgentRun:
         # Here and not in `run`: a signal or an update may come before its first line.
         self._refusal: str | None = None
         self._run = self._read(args)
-        self._run.known_to_index({pair.key.name: pair.value for pair in workflow.info().typed_search_attributes})
+        self._run.shown.begin({pair.key.name: pair.value for pair in workflow.info().typed_search_attributes})
 
     def _read(self, args: tuple[Any, ...]) -> Run:
         given = args[0] if len(args) == 1 else None
@@ -144,7 +144,6 @@ class AgentRun:
             run.step -= 1
             run.paused = Note(reason=f"{failure.reason}; extend the run, or kill it", by=BUDGET)
             return None
-        run.index()
         if reply.message.calls:
             await tool_calls.perform(run, reply)
         elif not run.steering:
@@ -284,6 +283,7 @@ class AgentRun:
         run.limits = self._extended(args)
         if run.paused is not None and run.paused.by == BUDGET:
             run.paused = None
+        run.show()
         return run.status()
 
     @extend.validator

@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
         SettleReply,
         parse,
     )
-    from interlock.policies import anomaly, ledger
+    from interlock.policies import anomaly, details, ledger
     from interlock.telemetry import names
     from workflows.seen import warn
 
@@ -51,6 +51,7 @@ class BudgetLedger:
 
     @workflow.run
     async def run(self, *args: Any) -> None:
+        self._become(self._state)
         while not self._may_continue():
             held = bool(self._state.leases)  # a first lease begins the watch over those who hold some
             span = timedelta(seconds=self._state.settings.audit_after)
@@ -62,6 +63,11 @@ class BudgetLedger:
                 await self._alert(self._alerts.pop(0))
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(self._state)
+
+    def _become(self, state: LedgerState) -> None:
+        """Take ``state``, and show it."""
+        self._state = state
+        workflow.set_current_details(details.of_ledger(ledger.status(state, workflow.now())))
 
     def _has_work(self, held: bool) -> bool:
         return bool(self._alerts) or self._may_continue() or bool(self._state.leases) != held
@@ -81,7 +87,7 @@ class BudgetLedger:
         except ActivityError as error:
             warn(names.AUDIT_FAILED, error=str(error.cause))
             return
-        self._state = ledger.charge_gone(self._state, gone)
+        self._become(ledger.charge_gone(self._state, gone))
 
     async def _alert(self, alert: Alert) -> None:
         try:
@@ -94,7 +100,8 @@ class BudgetLedger:
     @workflow.update
     def lease(self, *args: Any) -> LeaseReply:
         """Take money for a run: ``{run, usd}``."""
-        self._state, reply = ledger.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        state, reply = ledger.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        self._become(state)
         return reply
 
     @lease.validator
@@ -113,7 +120,8 @@ class BudgetLedger:
     @workflow.update
     def settle(self, *args: Any) -> SettleReply:
         """Tell what a run has spent: ``{run, spent_usd, unsettled_usd, closed}``."""
-        self._state, reply = ledger.settle(self._state, _one(Settlement, args), workflow.now())
+        state, reply = ledger.settle(self._state, _one(Settlement, args), workflow.now())
+        self._become(state)
         return reply
 
     @settle.validator
@@ -123,7 +131,7 @@ class BudgetLedger:
     @workflow.update
     def set_limit(self, *args: Any) -> LedgerStatus:
         """Set the account's limit: ``{usd, window}``."""
-        self._state = ledger.set_limit(self._state, _one(AccountLimit, args), workflow.now())
+        self._become(ledger.set_limit(self._state, _one(AccountLimit, args), workflow.now()))
         return self.status()
 
     @set_limit.validator
@@ -140,7 +148,7 @@ class BudgetLedger:
             warn(names.SIGNAL_IGNORED, signal="observe", error=str(error))
             return
         why = anomaly.cost_outlier(self._state.settings, self._state.costs, seen.usd)
-        self._state = ledger.observe(self._state, seen)
+        self._become(ledger.observe(self._state, seen))
         if why is not None:
             fields = {"run": seen.run, "account": self._state.account, "usd": str(seen.usd), "outcome": seen.outcome}
             text = f"{seen.run}: {why}"

@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
         Sweep,
         parse,
     )
-    from interlock.policies import breaker, fleet
+    from interlock.policies import breaker, details, fleet
     from workflows.fleet_duties import Duties
 
 M = TypeVar("M", bound=BaseModel)
@@ -93,6 +93,7 @@ class FleetControl:
         if changed:
             workflow.upsert_memo(changed)
             self._memo = dict(now)
+        workflow.set_current_details(details.of_fleet(self.status(), workflow.info().workflow_id))
 
     def _swept(self, key: str, sweep: Sweep) -> None:
         if (found := self._state.kills.get(key)) is not None:

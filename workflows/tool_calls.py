@@ -89,6 +89,7 @@ async def _result(run: Run, call: CallPart, problem: str | None) -> ToolMessage:
     run.tool_calls += 1
     run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
     run.report.sent(call.call_id, call.tool, spec.effect)
+    run.show()
     try:
         result = await _execute(run, spec, call, left)
     except ActivityError as error:

@@ -115,7 +115,10 @@ class Bounds(Wire):
 
 
 class AgentSpec(Wire):
-    """An agent as a run records it, once: a deploy never changes a run under way."""
+    """An agent as a run records it, once: a deploy never changes a run under way.
+
+    index_every  seconds between two changes of a run's search attributes, in the long run,
+    index_burst  and how many may come one upon the other before that"""
 
     name: str
     instructions: str
@@ -134,7 +137,8 @@ class AgentSpec(Wire):
     cache_scope: Literal["user", "agent"] = "user"
     schema_bytes: int = 0
     bounds: Bounds = Bounds()
-    index_every: float = 2.0
+    index_every: float = 0.5
+    index_burst: int = 10
     repeat_limit: int = 5
     fleet: str = ""
 
