@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ QUIET = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 )
 PATIENCE = 40.0
+FRAMED = "[...document.querySelectorAll('iframe')].map(f => f.contentDocument?.body?.innerText ?? '').join(' ')"
 MOST = 64 * 1024 * 1024
 """A message from the browser: a picture is one."""
 
@@ -60,9 +61,9 @@ class Browser:
                     if not waiting.done():
                         waiting.set_exception(Broken("the browser has ended"))
                 return
-            waiting = self._asked.pop(said.get("id", 0), None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(said)
+            number = said.get("id")  # an event has none
+            if number in self._asked and not self._asked[number].done():
+                self._asked.pop(number).set_result(said)
 
     async def ask(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -107,11 +108,22 @@ class Page:
 
     async def shows(self, *words: str) -> None:
         """Wait until all of ``words`` are on the page."""
+        await self._until(words, self.text)
+
+    async def frames_show(self, *words: str) -> None:
+        """Wait until all of ``words`` are in what the page shows inside frames: the UI shows markdown there."""
+        await self._until(words, self._framed)
+
+    async def settled(self) -> None:
+        """Wait until the page has drawn what it shows."""
+        await self.evaluate("new Promise(done => setTimeout(done, 1000))")
+
+    async def _until(self, words: tuple[str, ...], read: Callable[[], Awaitable[str]]) -> None:
         text = ""
         try:
             async with asyncio.timeout(PATIENCE):
                 while True:
-                    text = await self.text()
+                    text = await read()
                     if all(word in text for word in words):
                         return
                     await asyncio.sleep(0.1)
@@ -122,6 +134,9 @@ class Page:
     async def text(self) -> str:
         """The words on the page as a person sees them, with single spaces and no line breaks."""
         return " ".join(str(await self.evaluate("document.body ? document.body.innerText : ''")).split())
+
+    async def _framed(self) -> str:
+        return " ".join(str(await self.evaluate(FRAMED)).split())
 
     async def evaluate(self, script: str) -> Any:
         answer = await self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -202,7 +203,10 @@ class AgentRun:
     async def _stop(self, work: asyncio.Task[Any]) -> None:
         """Cancel what is in flight and wait a little for it to say how it ended."""
         work.cancel()
-        await workflow.wait([work], timeout=options.CANCEL_PATIENCE.total_seconds())
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                work.done, timeout=options.CANCEL_PATIENCE, timeout_summary="calls in flight say how they ended"
+            )
 
     async def _close(self, result: AgentResult | Callable[[], AgentResult]) -> AgentResult:
         """Settle everything, and say how the run ended: after what is still in flight was charged."""

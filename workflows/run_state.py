@@ -305,6 +305,7 @@ class Run:
             routing=tuple(self.routing),
             breakers=tuple(f"{name}: {said}" for name, said in self.circuits.items()),
             ignored_signals=self.ignored_signals,
+            kill_report=self.report.after_a_kill() if self.outcome == "killed" else None,
         )
 
 

@@ -149,6 +149,7 @@ class RunStatus(Wire):
     pending_approvals: tuple[PendingApproval, ...] = ()
     breakers: tuple[str, ...] = ()
     ignored_signals: int = 0
+    kill_report: KillReport | None = None
 
 
 def input_hash(agent: str, text: str) -> str:

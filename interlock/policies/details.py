@@ -3,7 +3,8 @@
     status -> markdown
 
 Only what the UI renders well: bold, code, lists and fenced blocks. (Tables come without space between their cells,
-quotes in a larger size, and two dashes as one: so no tables, and every command in a block.)
+quotes in a larger size, two dashes as one, and what stands between two dollar signs as a formula: so no tables, every
+command in a block, and every amount in a span of code.)
 
 Whatever somebody else has written, a run's id, a reason, arguments, a model's name, stands in a span of code: nothing
 in it is markup there, once it is one line without back quotes. Figures are those of the last change, so nothing is
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -23,6 +25,8 @@ from interlock.contracts import (
     BreakerView,
     FleetStatus,
     Kill,
+    KilledCall,
+    KillReport,
     LedgerStatus,
     PendingApproval,
     RunStatus,
@@ -66,6 +70,7 @@ def of_run(status: RunStatus) -> str:
         [" · ".join(_headline(status))],
         [f"why: {code(status.reason)}"] if status.reason else [],
         _spent(status),
+        *(_kill_report(status.kill_report) if status.kill_report else ()),
         *(part for each in status.pending_approvals[:MOST] for part in _approval(status.run, each)),
         [_more(status.pending_approvals)],
         ["**Breakers met**"] if status.breakers else [],
@@ -86,7 +91,7 @@ def of_fleet(status: FleetStatus, fleet: str) -> str:
         [_more(kills)],
         [f"{_several(runs, 'killed run')} remembered, so that no call of theirs leaves a worker"] if runs else [],
         ["**Let new runs in again**"] if kills else [],
-        *(_fence(_release(fleet, each)) for each in kills[:MOST]),
+        *(_release(fleet, each) for each in kills[:MOST]),
         ["**Breakers**"] if broken else [],
         [f"- {_breaker(name, view)}" for name, view in broken[:MOST]],
         [_more(broken)],
@@ -99,7 +104,7 @@ def of_ledger(status: LedgerStatus) -> str:
         headline = f"{code(status.account)} · no limit yet"
     else:
         window = {"day": "a day", "month": "a month", "total": "for all time"}[status.window]
-        headline = f"{code(status.account)} · **{_usd(status.spent_usd)}** of {dollars(status.limit_usd)} {window}"
+        headline = f"{code(status.account)} · {_usd(status.spent_usd)} of {code(dollars(status.limit_usd))} {window}"
     lines = [f"- spent: {_usd(status.spent_usd)}"]
     if status.unsettled_usd:
         lines.append(f"- of that, charged though nobody knows what became of the call: {_usd(status.unsettled_usd)}")
@@ -130,14 +135,14 @@ def _headline(status: RunStatus) -> Iterable[str]:
     yield f"step {status.step}" + (f" of {limit}" if limit is not None else "")
     if status.model:
         yield code(status.model)
-    yield f"**{spent_of(status.usage.usd, status.limits.usd)}**"
+    yield code(spent_of(status.usage.usd, status.limits.usd))
 
 
 def _spent(status: RunStatus) -> list[str]:
     usage, limits = status.usage, status.limits
     lines = [f"- agent {code(status.agent)} for {code(status.user_id)}"]
     if limits.usd is not None:
-        lines.append(f"- money: {_usd(max(Decimal(0), limits.usd - usage.usd))} left of {dollars(limits.usd)}")
+        lines.append(f"- money: {_usd(max(Decimal(0), limits.usd - usage.usd))} left of {code(dollars(limits.usd))}")
     lines.append(f"- tokens: {_of(usage.tokens, limits.tokens)}")
     lines.append(f"- tool calls: {_of(status.tool_calls, limits.tool_calls)}")
     if limits.seconds is not None:
@@ -147,6 +152,21 @@ def _spent(status: RunStatus) -> list[str]:
     if status.ignored_signals:
         lines.append(f"- {_several(status.ignored_signals, 'signal')} could not be read, and had no effect")
     return lines
+
+
+def _kill_report(report: KillReport) -> Iterable[Sequence[str]]:
+    said = (
+        ("**stopped**, did not happen", report.stopped),
+        ("completed before", report.completed),
+        ("**may have taken effect**", report.unknown),
+    )
+    yield ["**Calls that the kill met**"]
+    yield [f"- {what}: {_tools(found)}" for what, found in said]
+
+
+def _tools(found: Sequence[KilledCall]) -> str:
+    counted = Counter(each.tool for each in found)
+    return ", ".join(f"{code(name)} x {n}" for name, n in counted.most_common(MOST)) or "nothing"
 
 
 def _approval(run: str, asked: PendingApproval) -> Iterable[Sequence[str]]:
@@ -177,7 +197,8 @@ def _kill(found: Kill) -> str:
 
 def _release(fleet: str, found: Kill) -> list[str]:
     order = json.dumps({"scope": found.scope, **({"subject": found.subject} if found.subject else {})})
-    return ["temporal", "workflow", "signal", "--workflow-id", fleet, "--name", "release", "--input", order]
+    signal = _line(shlex.join(["temporal", "workflow", "signal", "--workflow-id", fleet]))
+    return ["```", f"{signal} \\", _line(shlex.join(["--name", "release", "--input", order])), "```"]
 
 
 def _breaker(name: str, view: BreakerView) -> str:
@@ -209,7 +230,7 @@ def _more(found: Sequence[object]) -> str:
 
 
 def _usd(value: Decimal) -> str:
-    return f"${value:.4f}"
+    return code(f"${value:.4f}")
 
 
 def _of(used: int, limit: int | None) -> str:

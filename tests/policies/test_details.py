@@ -15,6 +15,8 @@ from interlock.contracts import (
     BreakerView,
     FleetStatus,
     Kill,
+    KilledCall,
+    KillReport,
     LedgerStatus,
     Limits,
     PendingApproval,
@@ -38,6 +40,8 @@ RUN = RunStatus(
     usage=Usage(usd=Decimal("0.0144"), input_tokens=2000, output_tokens=345),
 )
 WAITS = PendingApproval(call_id="call-7", tool="send_email", arguments='{"to": "x"}', since=NOON, expires=NOON)
+CALL = KilledCall(call_id="1", tool="search")
+REPORT = KillReport(completed=(CALL, CALL), unknown=(KilledCall(call_id="2", tool="send_email"),))
 LEDGER = LedgerStatus(
     account="user:ada",
     limit_usd=Decimal("5.00"),
@@ -56,17 +60,24 @@ KILLED = Kill(scope="user", subject="ada", reason="loops", by="grace", at=NOON, 
 @pytest.mark.parametrize(
     ("status", "shown"),
     [
-        ({}, ["**Running** · step 3 of 50 · `anthropic:claude-sonnet-4-5` · **$0.0144 of $0.50**"]),
-        ({}, ["- money: $0.4856 left of $0.50", "- tokens: 2,345 of 10,000", "- tool calls: 4"]),
+        ({}, ["**Running** · step 3 of 50 · `anthropic:claude-sonnet-4-5` · `$0.0144 of $0.50`"]),
+        ({}, ["- money: `$0.4856` left of `$0.50`", "- tokens: 2,345 of 10,000", "- tool calls: 4"]),
         ({}, ["- time: at most 1,200 s of work", "```\ninterlock follow analyst-why-3f2a\n"]),
         ({}, ["interlock pause analyst-why-3f2a\ninterlock kill analyst-why-3f2a\n```"]),
-        ({"limits": Limits(), "model": None}, ["**Running** · step 3 · **$0.0144**\n", "- tokens: 2,345\n"]),
+        ({"limits": Limits(), "model": None}, ["**Running** · step 3 · `$0.0144`\n", "- tokens: 2,345\n"]),
         ({"state": "paused", "reason": "lunch"}, ["**Paused** ·", "why: `lunch`", "interlock resume analyst-why-3f2a"]),
         ({"state": "closed", "outcome": "killed"}, ["**Killed** ·", "interlock transcript analyst-why-3f2a"]),
+        (
+            {"state": "closed", "outcome": "killed", "kill_report": REPORT},
+            [
+                "- **stopped**, did not happen: nothing\n- completed before: `search` x 2\n",
+                "effect**: `send_email` x 1",
+            ],
+        ),
         ({"breakers": ("m: open until 12:00:05 UTC",)}, ["**Breakers met**\n\n- `m: open until 12:00:05 UTC`"]),
         ({"breakers": ("m: open",) * 25}, ["\n\nand 5 more\n"]),
         ({"ignored_signals": 1}, ["- 1 signal could not be read"]),
-        ({"usage": Usage(usd=Decimal("0.1"), usd_unsettled=Decimal("0.02"))}, ["what became of the call: $0.0200"]),
+        ({"usage": Usage(usd=Decimal("0.1"), usd_unsettled=Decimal("0.02"))}, ["what became of the call: `$0.0200`"]),
         (
             {"state": "waiting_approval", "pending_approvals": (WAITS,)},
             [
@@ -99,13 +110,13 @@ def test_the_fleet() -> None:
     assert "- `openai:gpt-5` **open**, one call may try at 12:00:05 UTC: `HTTP 529`" in text
     assert "tool:search" not in text
     order = '\'{"scope": "user", "subject": "ada"}\''
-    assert f"temporal workflow signal --workflow-id interlock-fleet --name release --input {order}" in text
+    assert f"temporal workflow signal --workflow-id interlock-fleet \\\n--name release --input {order}\n```" in text
 
 
 def test_a_ledger() -> None:
     text = details.of_ledger(LEDGER)
-    assert "`user:ada` · **$1.2500** of $5.00 a day" in text
-    assert "- leased to runs: $0.2500, 1 run\n- left to lease: $3.5000\n" in text
+    assert "`user:ada` · `$1.2500` of `$5.00` a day" in text
+    assert "- leased to runs: `$0.2500`, 1 run\n- left to lease: `$3.5000`\n" in text
     assert "interlock budget set user:ada --usd 10.00 --window day" in text
     bare = LEDGER.model_copy(update={"limit_usd": None, "window": None, "remaining_usd": None})
     assert "`user:ada` · no limit yet" in details.of_ledger(bare)
@@ -134,6 +145,7 @@ def plain(markdown: str) -> str:
         elif not fenced:
             assert line.count("`") % 2 == 0, line
             out.append(re.sub(r"`[^`]+`", "CODE", line))
+            assert "$" not in out[-1], line  # a formula begins there
     assert not fenced
     return "\n".join(out)
 

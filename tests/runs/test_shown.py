@@ -47,12 +47,13 @@ def chaser(name: str, fast: int, *, thinks: bool = False, **options: object) -> 
 
 
 async def until(condition: Callable[[Found], bool], served: Served, run: Run) -> Found:
-    for _ in range(600):
+    for number in itertools.count():
         found = Found.of(await served.interlock.describe(run.id))
         if condition(found):
-            return found
+            break
+        assert number < 600, f"the index still says: {found}"
         await asyncio.sleep(0.05)
-    raise AssertionError(f"the index still says: {found}")
+    return found
 
 
 @asynccontextmanager
@@ -64,7 +65,9 @@ async def hanging(served: Served, agent: str) -> AsyncIterator[Run]:
 
 
 async def details(client: Client, id: str) -> str:
-    told = await client.get_workflow_handle(id).query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    told: WorkflowMetadata = await client.get_workflow_handle(id).query(
+        "__temporal_workflow_metadata", result_type=WorkflowMetadata
+    )
     return told.current_details
 
 
@@ -109,8 +112,8 @@ async def test_every_activity_and_timer_says_what_it_is_for(serve: Serve) -> Non
         await until(lambda each: each.steps == 21 and each.tool_calls == 21, served, run)
         said = []
         for event in await events(run):
-            named = "activity_task_scheduled_event_attributes", "timer_started_event_attributes"
-            if any(event.HasField(name) for name in named):
+            activity = event.HasField("activity_task_scheduled_event_attributes")
+            if activity or event.HasField("timer_started_event_attributes"):
                 summary = event.user_metadata.summary
                 [text] = await served.client.data_converter.decode([summary], [str])
                 said.append(text)
@@ -126,12 +129,12 @@ async def test_current_details_of_a_run_of_its_account_and_of_the_fleet(serve: S
             await until(lambda each: each.tool_calls == 3, served, run)
             text = await details(served.client, run.id)
             status = await run.status()
-            spent = f"**${status.usage.usd:.4f} of $0.50**"
+            spent = f"`${status.usage.usd:.4f} of $0.50`"
             assert f"**Running** · step 3 of 500 · `scripted:detailed` · {spent}" in text
             assert f"interlock kill {run.id}" in text
             ledger = await details(served.client, "interlock-ledger-user:ada")
-            assert "`user:ada` · **$0.0000** of $5.00 a day" in ledger
-            assert "- leased to runs: $0.2500, 1 run" in ledger
+            assert "`user:ada` · `$0.0000` of `$5.00` a day" in ledger
+            assert "- leased to runs: `$0.2500`, 1 run" in ledger
             fleet = served.client.get_workflow_handle(served.interlock.fleet.id)
             await fleet.signal("kill", KillOrder(scope="user", subject="grace", reason="loops", by="tests"))
             for number in itertools.count():
