@@ -54,6 +54,7 @@ from interlock.forking import carried_to
 from interlock.history import transcript_of
 from interlock.killing import Rung, ended_as, tell_fleet, walk
 from interlock.options import turn
+from interlock.policies import details
 from interlock.run_trace import trace_of
 from interlock.spans import Span
 
@@ -224,6 +225,7 @@ class Interlock:
             task_queue=queue,
             result_type=AgentResult,
             static_summary=" ".join(task.input.split())[:120],
+            static_details=details.of_task(task),
             search_attributes=attributes,
             priority=turn(task),
             rpc_timeout=PATIENCE,

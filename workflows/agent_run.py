@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -62,7 +63,7 @@ class AgentRun:
         # Here and not in `run`: a signal or an update may come before its first line.
         self._refusal: str | None = None
         self._run = self._read(args)
-        self._run.known_to_index({pair.key.name: pair.value for pair in workflow.info().typed_search_attributes})
+        self._run.shown.begin({pair.key.name: pair.value for pair in workflow.info().typed_search_attributes})
 
     def _read(self, args: tuple[Any, ...]) -> Run:
         given = args[0] if len(args) == 1 else None
@@ -147,7 +148,6 @@ class AgentRun:
             run.step -= 1
             run.paused = Note(reason=f"{failure.reason}; extend the run, or kill it", by=BUDGET)
             return None
-        run.index()
         if reply.message.calls:
             await tool_calls.perform(run, reply)
         elif not run.steering:
@@ -208,7 +208,10 @@ class AgentRun:
     async def _stop(self, work: asyncio.Task[Any]) -> None:
         """Cancel what is in flight and wait a little for it to say how it ended."""
         work.cancel()
-        await workflow.wait([work], timeout=options.CANCEL_PATIENCE.total_seconds())
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                work.done, timeout=options.CANCEL_PATIENCE, timeout_summary="calls in flight say how they ended"
+            )
 
     async def _close(self, result: AgentResult | Callable[[], AgentResult]) -> AgentResult:
         """Settle everything, and say how the run ended: after what is still in flight was charged."""
@@ -297,6 +300,7 @@ class AgentRun:
         run.limits = self._extended(args)
         if run.paused is not None and run.paused.by == BUDGET:
             run.paused = None
+        run.show()
         return run.status()
 
     @extend.validator

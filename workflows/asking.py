@@ -53,7 +53,7 @@ async def ask(run: Run, question: PendingApproval) -> Decided:
             )
     except BaseException:  # killed or cancelled: nobody need decide any more
         run.waiting.pop(question.call_id, None)
-        _show(run)
+        run.show()
         raise
     if run.waiting.pop(question.call_id, None) is not None:
         _close(run, Decided(call_id=question.call_id, verdict="expired", at=workflow.now()))
@@ -92,7 +92,7 @@ def _waits(run: Run) -> None:
     _settle_clock(run)
     if run.state != "paused":  # whoever is held back by the pause says how it goes on
         run.enter("waiting_approval" if run.waiting else "running")
-    _show(run)
+    run.show()
 
 
 def _settle_clock(run: Run) -> None:
@@ -102,7 +102,3 @@ def _settle_clock(run: Run) -> None:
         run.clock.stop()
     else:
         run.clock.start()
-
-
-def _show(run: Run) -> None:
-    workflow.set_current_details(approval.approval_details(workflow.info().workflow_id, run.waiting.values()))

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         SettleReply,
         parse,
     )
-    from interlock.policies import alerts, anomaly, ledger
+    from interlock.policies import alerts, anomaly, details, ledger
     from interlock.telemetry import names
     from workflows.seen import warn
 
@@ -56,6 +56,7 @@ class BudgetLedger:
 
     @workflow.run
     async def run(self, *args: Any) -> None:
+        self._become(self._state)
         while not self._may_continue():
             held = bool(self._state.leases)  # a first lease begins the watch over those who hold some
             span = timedelta(seconds=self._state.settings.audit_after)
@@ -69,6 +70,11 @@ class BudgetLedger:
                 self._telling.add(task)
                 task.add_done_callback(self._telling.discard)
         workflow.continue_as_new(self._state)
+
+    def _become(self, state: LedgerState) -> None:
+        """Take ``state``, and show it."""
+        self._state = state
+        workflow.set_current_details(details.of_ledger(ledger.status(state, workflow.now())))
 
     def _has_work(self, held: bool) -> bool:
         return self._may_tell() or self._may_continue() or bool(self._state.leases) != held
@@ -93,7 +99,7 @@ class BudgetLedger:
         except ActivityError as error:
             warn(names.AUDIT_FAILED, error=str(error.cause))
             return
-        self._state = ledger.charge_gone(self._state, gone)
+        self._become(ledger.charge_gone(self._state, gone))
         self._tell()
 
     def _tell(self) -> None:
@@ -112,7 +118,8 @@ class BudgetLedger:
     @workflow.update
     def lease(self, *args: Any) -> LeaseReply:
         """Take money for a run: ``{run, usd}``."""
-        self._state, reply = ledger.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        state, reply = ledger.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        self._become(state)
         self._tell()
         return reply
 
@@ -132,7 +139,8 @@ class BudgetLedger:
     @workflow.update
     def settle(self, *args: Any) -> SettleReply:
         """Tell what a run has spent: ``{run, spent_usd, unsettled_usd, closed}``."""
-        self._state, reply = ledger.settle(self._state, _one(Settlement, args), workflow.now())
+        state, reply = ledger.settle(self._state, _one(Settlement, args), workflow.now())
+        self._become(state)
         self._tell()
         return reply
 
@@ -143,7 +151,7 @@ class BudgetLedger:
     @workflow.update
     def set_limit(self, *args: Any) -> LedgerStatus:
         """Set the account's limit: ``{usd, window}``."""
-        self._state = ledger.set_limit(self._state, _one(AccountLimit, args), workflow.now())
+        self._become(ledger.set_limit(self._state, _one(AccountLimit, args), workflow.now()))
         return self.status()
 
     @set_limit.validator
@@ -160,7 +168,7 @@ class BudgetLedger:
             warn(names.SIGNAL_IGNORED, signal="observe", error=str(error))
             return
         why = anomaly.cost_outlier(self._state.settings, self._state.costs, seen.usd)
-        self._state = ledger.observe(self._state, seen)
+        self._become(ledger.observe(self._state, seen))
         if why is not None:
             self._alerts.append(alerts.cost_outlier(self._state.account, seen, why))
 

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         parse,
     )
     from interlock.fleet import FleetView
-    from interlock.policies import breaker, fleet
+    from interlock.policies import breaker, details, fleet
     from workflows.fleet_duties import Duties
 
 M = TypeVar("M", bound=BaseModel)
@@ -94,6 +94,7 @@ class FleetControl:
         if changed:
             workflow.upsert_memo(changed)
             self._memo = dict(now)
+        workflow.set_current_details(details.of_fleet(self.status(), workflow.info().workflow_id))
 
     def _swept(self, key: str, sweep: Sweep) -> None:
         if (found := self._state.kills.get(key)) is not None:

@@ -154,6 +154,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     left = _seconds_left(run, call.purpose)
     run.sent(call)
     run.report.sent(call.key, "model", "write")
+    run.show()
     try:
         reply = await workflow.execute_activity_method(
             ports.Models.model,

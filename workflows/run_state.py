@@ -6,14 +6,12 @@ It holds counters, never the conversation: that is in history, and a worker rebu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from temporalio import workflow
 
-from interlock import search_attributes as sa
 from interlock.contracts import (
     AgentResult,
     AgentSpec,
@@ -39,13 +37,13 @@ from interlock.contracts import (
     Transcript,
     Usage,
     UserMessage,
-    input_hash,
 )
 from interlock.policies import budget, children
 from interlock.policies.children import Ended
 from interlock.policies.freshness import still_open
 from workflows.call_report import CallReport
 from workflows.seen import Told
+from workflows.shown import Shown
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
@@ -128,8 +126,7 @@ class Run:
     circuits: dict[str, str] = field(default_factory=dict)
     begun: datetime | None = None
     told: Told = field(default_factory=Told)
-    _indexed: dict[str, object] = field(default_factory=dict)
-    _indexed_at: datetime | None = None
+    shown: Shown = field(default_factory=Shown)
 
     @classmethod
     def fresh(cls, task: AgentTask) -> Run:
@@ -216,10 +213,6 @@ class Run:
         if self._spec is None:
             raise RuntimeError("the agent is not resolved yet")
         return self._spec
-
-    def known_to_index(self, attributes: Mapping[str, object]) -> None:
-        """What the client that started the run has set already."""
-        self._indexed.update(attributes)
 
     def resolve(self, spec: AgentSpec, limits: Limits) -> None:
         self._spec, self.limits = spec, limits
@@ -351,34 +344,11 @@ class Run:
     def enter(self, state: State) -> None:
         self.state = state
         self.told.entered(self, state)
-        self._index()
+        self.shown.change(self, at_once=True)
 
-    def index(self) -> None:
-        """Bring the search attributes up to date, unless that was done a moment ago: each time is an event in
-        history and a write to the index."""
-        due = self._indexed_at is None or self.spec.index_every <= (workflow.now() - self._indexed_at).total_seconds()
-        if due:
-            self._index()
-
-    def _index(self) -> None:
-        usage = self.usage
-        now: dict[str, object] = {
-            sa.AGENT_NAME.name: self.task.agent,
-            sa.AGENT_USER.name: self.task.user_id,
-            sa.AGENT_STATE.name: self.state,
-            sa.AGENT_INPUT_HASH.name: input_hash(self.task.agent, self.task.input),
-            sa.AGENT_COST_USD.name: float(usage.usd),
-            sa.AGENT_STEPS.name: self.step,
-            sa.AGENT_TOOL_CALLS.name: self.tool_calls,
-        }
-        if self.outcome is not None:
-            now[sa.AGENT_OUTCOME.name] = self.outcome
-        if self.routing:
-            now[sa.AGENT_MODEL.name] = self.routing[-1].model
-        if changed := {name: value for name, value in now.items() if self._indexed.get(name) != value}:
-            workflow.upsert_search_attributes([sa.KEYS[name].value_set(value) for name, value in changed.items()])
-            self._indexed.update(changed)
-            self._indexed_at = workflow.now()
+    def show(self) -> None:
+        """Something that people look at has changed, or a call begins that may take long."""
+        self.shown.change(self, at_once=False)
 
     def status(self) -> RunStatus:
         spent, remaining = self.spent, budget.left(self.limits, self.spent)
@@ -401,6 +371,7 @@ class Run:
             pending_approvals=tuple(self.waiting.values()),
             breakers=tuple(f"{name}: {said}" for name, said in self.circuits.items()),
             ignored_signals=self.ignored_signals,
+            kill_report=self.report.after_a_kill() if self.outcome == "killed" else None,
         )
 
 

@@ -117,6 +117,7 @@ async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen])
         run.tool_calls += 1
         run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
         run.report.sent(call.call_id, call.tool, spec.effect)
+        run.show()
         try:
             result = await _execute(run, spec, call, left, fresh_until=go.until)
         except ActivityError as error:

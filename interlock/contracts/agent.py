@@ -135,8 +135,11 @@ class Bounds(Wire):
 
 
 class AgentSpec(Wire):
-    """An agent as a run records it, once: a deploy never changes a run under way. ``depth``: how many runs below the
-    first one, which a person started, a run may be."""
+    """An agent as a run records it, once: a deploy never changes a run under way.
+
+    depth        how many runs below the first one, which a person started, a run may be
+    index_every  seconds between two changes of a run's search attributes, in the long run,
+    index_burst  and how many may come one upon the other before that"""
 
     name: str
     instructions: str
@@ -155,7 +158,8 @@ class AgentSpec(Wire):
     cache_scope: Literal["user", "agent"] = "user"
     schema_bytes: int = 0
     bounds: Bounds = Bounds()
-    index_every: float = 2.0
+    index_every: float = 0.5
+    index_burst: int = 10
     on_unknown: OnUnknown = "tell"
     approval_timeout: float = 86_400.0
     keeping: Keeping = Keeping()

@@ -182,6 +182,7 @@ class RunStatus(Wire):
     pending_approvals: tuple[PendingApproval, ...] = ()
     breakers: tuple[str, ...] = ()
     ignored_signals: int = 0
+    kill_report: KillReport | None = None
 
 
 FAIRNESS_BYTES = 64

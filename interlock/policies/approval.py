@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from interlock.contracts import AgentSpec, Decided, Decision, PendingApproval, ToolSpec
@@ -93,27 +93,3 @@ def commands(run: str, pending: PendingApproval) -> tuple[str, str]:
     """What a person types to decide: yes, and no."""
     yes, no = (shlex.join(["interlock", word, run, pending.call_id]) for word in ("approve", "reject"))
     return yes, no
-
-
-def approval_details(run: str, waiting: Iterable[PendingApproval]) -> str:
-    """What waits for a person, as markdown, with the commands that decide it; nothing when nothing waits."""
-    return "\n\n".join(_details(run, each) for each in waiting)
-
-
-def _details(run: str, pending: PendingApproval) -> str:
-    yes, no = commands(run, pending)
-    lines = [
-        f"**{question(pending)[0].upper()}{question(pending)[1:]}**, call {pending.call_id}, since "
-        f"{pending.since:%Y-%m-%d %H:%M:%S} UTC"
-        + (f", until {pending.expires:%Y-%m-%d %H:%M:%S} UTC" if pending.expires else ""),
-        _quoted(pending.summary),
-        _quoted(pending.why),
-        f"    {yes}\n    {no}",
-    ]
-    return "\n\n".join(line for line in lines if line)
-
-
-def _quoted(text: str) -> str:
-    """Text of a model or a tool, which must not become markup: an indented block is none."""
-    line = " ".join(text.split())
-    return f"    {line}" if line else ""

@@ -81,16 +81,6 @@ def test_a_hash_is_of_one_tool_and_its_arguments(tool: str, arguments: str, othe
     assert hashed == approval.arguments_hash(tool, arguments)
 
 
-@given(st.text(), st.text(), st.text())
-def test_what_a_model_writes_is_no_markup_and_no_command(summary: str, why: str, run: str) -> None:
-    text = approval.approval_details(run, [pending(summary=summary, why=why, expires=NOW)])
-    heading, *rest = text.split("\n\n")
-    assert heading.startswith("**Waiting for approval of send**, call s1c1, since 2026-11-23 05:02:41 UTC, until")
-    assert all(part.startswith("    ") for part in rest[:-1])
-    assert len(rest) == 1 + bool(summary.split()) + bool(why.split()) or "\n\n" in run
-    assert approval.approval_details(run, []) == ""
-
-
 def test_the_commands_are_the_ones_to_type() -> None:
     yes, no = approval.commands("it's a run", pending())
     assert (yes, no) == ("interlock approve 'it'\"'\"'s a run' s1c1", "interlock reject 'it'\"'\"'s a run' s1c1")
