@@ -23,7 +23,7 @@ from tests.runs.test_tools import QUICK
 
 def scripted(server: McpServer, *turns: Say, name: str = "a") -> Agent:
     model = ScriptedModel(f"ends-{name}", [*turns, say("done")])
-    return Agent(name=name, instructions="", models=model.model, tools=[server], retry=QUICK)
+    return Agent(name=name, instructions="", models=model.model, tools=[server], retry=QUICK, repeat_limit=1000)
 
 
 async def told(served: Served, run: Run) -> tuple[AgentResult, list[ToolMessage]]:
