@@ -20,7 +20,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types tests bench screenshots lock clean
+.PHONY: help demo test lint types tests chaos bench screenshots lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ types: $(STAMP) ## Types (mypy, strict)
 tests: $(STAMP) ## Tests alone (pytest); ARGS="-k budget" chooses
 	@printf '\n== Tests\n'
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: $(STAMP) ## Tests that kill workers and servers while they work (part of make test)
+	@$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 bench: $(STAMP) ## Measure; ARGS chooses what
 	@$(BIN)/python -m benchmarks $(ARGS)
