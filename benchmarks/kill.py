@@ -40,7 +40,7 @@ MEASURED = (
 )
 EVERYTHING = (
     f"{OPEN:,} open runs on one worker with 200 slots: {IN_FLIGHT} in flight, which fill the slots; {BUSY} in "
-    f"back-off, their provider answers 429 with a Retry-After of 10 to 30 s; {DOWN} parked at an open breaker that "
+    f"back-off, their provider answers 429 with a Retry-After of 20 to 60 s; {DOWN} parked at an open breaker that "
     f"is tried every 30 s; {QUEUED} that wait for a slot. `kill` with scope `all`; every request that comes to the "
     "provider after the signal was sent is counted."
 )
@@ -203,7 +203,7 @@ def _said(what: str, found: Found) -> str:
     figures = {workers: _figures(kinds[what]) for workers, kinds in found.items()}
     said = "; ".join(f"{_workers(n)}: median {p50:.0f} ms, p99 {p99:.0f} ms" for n, (p50, p99, _) in figures.items())
     met = all(p50 <= P50 for p50, _, _ in figures.values()), all(p99 <= P99 for _, p99, _ in figures.values())
-    return f"Kill of a {what}: {said}. The goals of {P50:g} ms {_met(met[0])} and of {P99:g} ms {_met(met[1])}."
+    return f"Kill of a {what}: {said}. The goal of {P50:g} ms {_met(met[0])}, that of {P99:g} ms {_met(met[1])}."
 
 
 def _met(met: bool) -> str:
@@ -254,7 +254,7 @@ def _shares(axes: Axes, found: Found) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     for what, colour in zip(WHAT, (INTERLOCK, "#4c9f70", "#e0a030", BARE), strict=True):
-        for (workers, kinds), style in zip(found.items(), ("-", "--", ":"), strict=True):
+        for (workers, kinds), style in zip(found.items(), ("-", "--", ":"), strict=False):
             times = sorted(kinds[what])
             shares = [(index + 1) / len(times) * 100 for index in range(len(times))]
             name = "Temporal's cancel" if what == "cancel" else f"kill {what}"

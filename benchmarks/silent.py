@@ -58,7 +58,7 @@ def behaviour(request: Request, n: int) -> Reply:
     match request.model:
         case "busy":
             # Spread, so that at every moment some of them are about to ask again.
-            return Reply(status=429, headers={"retry-after": str(random.randint(10, 30))})
+            return Reply(status=429, headers={"retry-after": str(random.randint(20, 60))})
         case "down":
             return Reply(status=500, error="down")
         case _:
