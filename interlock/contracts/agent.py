@@ -118,7 +118,8 @@ class AgentSpec(Wire):
     """An agent as a run records it, once: a deploy never changes a run under way.
 
     index_every  seconds between two changes of a run's search attributes, in the long run,
-    index_burst  and how many may come one upon the other before that"""
+    index_burst  how many may come one upon the other before that,
+    index_late   and how many seconds late they are once it is so"""
 
     name: str
     instructions: str
@@ -139,6 +140,7 @@ class AgentSpec(Wire):
     bounds: Bounds = Bounds()
     index_every: float = 0.5
     index_burst: int = 10
+    index_late: float = 2.0
     repeat_limit: int = 5
     fleet: str = ""
 

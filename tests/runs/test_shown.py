@@ -47,11 +47,10 @@ def chaser(name: str, fast: int, *, thinks: bool = False, **options: object) -> 
 
 
 async def until(condition: Callable[[Found], bool], served: Served, run: Run) -> Found:
-    for number in itertools.count():
-        found = Found.of(await served.interlock.describe(run.id))
-        if condition(found):
-            break
-        assert number < 600, f"the index still says: {found}"
+    tries = 0
+    while not condition(found := Found.of(await served.interlock.describe(run.id))):
+        tries += 1
+        assert tries < 600, f"the index still says: {found}"
         await asyncio.sleep(0.05)
     return found
 
