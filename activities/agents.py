@@ -10,7 +10,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.faults import application_error
-from activities.gate import Gate
+from activities.gate import Asker, Gate
 from activities.prices import price_of
 from activities.providers import Providers
 from interlock import ports
@@ -95,7 +95,7 @@ class Registry(ports.Agents):
         agent = self.agents.get(ask.agent)
         try:
             if self._gate is not None:  # a new run of who is killed ends before its first call
-                self._gate.check(activity.info().workflow_id or "", ask.user_id)
+                self._gate.check(Asker.of_activity(ask.user_id))
         except Failure as killed:
             raise application_error(killed, Retry(), killed.told) from None
         if agent is None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
+from temporalio import activity
 
 from activities.mirror import Mirror
 from activities.reports import Reports
@@ -31,12 +32,25 @@ from interlock.policies.admission import Go, Out, Refuse, Wait, came_back, judge
 log = structlog.get_logger("interlock.gate")
 
 
+@dataclass(frozen=True)
+class Asker:
+    """The run that asks for a call, whose it is, and since when, by the server's clock."""
+
+    run: str
+    user: str
+    since: datetime
+
+    @classmethod
+    def of_activity(cls, user: str) -> Asker:
+        info = activity.info()
+        return cls(info.workflow_id or "", user, info.scheduled_time)
+
+
 @dataclass(eq=False)
 class Admission:
     """A call that is out. ``seconds``: how long it may take; ``killed``: the kill that has stopped it."""
 
-    run: str
-    user: str
+    asker: Asker
     dependency: str
     task: asyncio.Task[object] | None
     seconds: float
@@ -63,23 +77,23 @@ class Gate:
         """The id of the ``FleetControl`` it obeys."""
         return self._mirror.fleet
 
-    def check(self, run: str, user: str) -> None:
-        """Raises ``Failure`` when ``run`` is killed, or nobody can know."""
+    def check(self, asker: Asker) -> None:
+        """Raises ``Failure`` when its run is killed, or nobody can know."""
         if self._mirror.blind:
             raise Failure(
                 "FleetUnreachable",
                 f"this worker has not heard of {self._mirror.fleet} for {self._mirror.age:.0f} s. Nothing was sent: it "
                 "cannot know what is killed",
             )
-        if (killed := fleet.covering(self._mirror.view.kills, run, user)) is not None:
+        if (killed := _covering(self._mirror.view, asker)) is not None:
             self._reports.refused(killed)
             raise _killed(killed)
 
     @asynccontextmanager
-    async def admit(self, dependency: str, *, run: str, user: str, seconds: float) -> AsyncIterator[Admission]:
+    async def admit(self, dependency: str, asker: Asker, *, seconds: float) -> AsyncIterator[Admission]:
         """Let one call out, while the block runs. Raises ``Failure`` instead of letting it out; and when it is killed
         in flight, in place of its cancellation. ``seconds``: how long the call may take."""
-        admission = Admission(run, user, dependency, asyncio.current_task(), seconds)
+        admission = Admission(asker, dependency, asyncio.current_task(), seconds)
         number = next(self._numbers)
         try:
             async with asyncio.timeout(seconds / 2):
@@ -92,7 +106,7 @@ class Gate:
         failed: bool | None = None
         error = ""
         try:
-            self.check(run, user)  # while it waited
+            self.check(asker)  # while it waited
             yield admission
             failed = False
         except Failure as failure:
@@ -114,7 +128,7 @@ class Gate:
 
     async def _pass(self, admission: Admission) -> None:
         while True:
-            self.check(admission.run, admission.user)
+            self.check(admission.asker)
             name, view = admission.dependency, self._mirror.view
             breaker, now = view.breaker(name), datetime.now(UTC)
             verdict = judge(view.settings_of(name), breaker, self._of(name, breaker.generation), now)
@@ -161,12 +175,12 @@ class Gate:
 
     def _heard(self, view: FleetView) -> None:
         for admission in self._admitted:
-            killed = fleet.covering(view.kills, admission.run, admission.user)
+            killed = _covering(view, admission.asker)
             if killed is not None and admission.killed is None and admission.task is not None:
                 admission.killed = killed
                 admission.task.cancel()
                 self._reports.stopped(killed)
-                log.info("call.stopped", run_id=admission.run, dependency=admission.dependency, by=killed.by)
+                log.info("call.stopped", run_id=admission.asker.run, dependency=admission.dependency, by=killed.by)
         self._turn()
 
     def _turn(self) -> None:
@@ -179,6 +193,10 @@ class Gate:
             await asyncio.wait_for(self._turned.wait(), max(seconds, 0.01))
         except TimeoutError:
             return
+
+
+def _covering(view: FleetView, asker: Asker) -> Kill | None:
+    return fleet.covering(view.kills, asker.run, asker.user, asker.since)
 
 
 def _killed(found: Kill, *, in_flight: bool = False) -> Failure:

@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.faults import application_error
-from activities.gate import Gate
+from activities.gate import Asker, Gate
 from activities.heartbeat import asked_for, heartbeating
 from activities.journal import Journal
 from activities.predicates import Predicates
@@ -70,12 +70,11 @@ class ModelActivity(ports.Models):
         info = activity.info()
         patience = options.patience(info.start_to_close_timeout or options.HEARTBEAT_TIMEOUT)
         began = time.monotonic()
-        run = info.workflow_id or ""
         # An attempt that dies with its worker before it could heartbeat is missed by the next, which counts
         # it as unknown; so none has to be on record before it is sent.
         async with (
             heartbeating(lambda: (attempts,)),
-            self._gate.admit(call.model, run=run, user=call.user_id, seconds=patience),
+            self._gate.admit(call.model, Asker.of_activity(call.user_id), seconds=patience),
         ):
             left = max(0.1, patience - (time.monotonic() - began))
             answer = await self._ask(_request(call, transcript, left), attempts, info.attempt)

@@ -13,7 +13,7 @@ import structlog
 from temporalio import activity
 
 from activities.faults import application_error
-from activities.gate import Gate
+from activities.gate import Asker, Gate
 from activities.heartbeat import asked_for, heartbeating
 from activities.results import fitting
 from activities.threads import in_thread
@@ -48,12 +48,12 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
         asked: AgentTool | Beside = tool
         if call.verify:
             asked, arguments = _verifier(tool, call), {**tool.defaults, **arguments}
-        run_id, left = activity.info().workflow_id or "", _patience()
+        left = _patience()
         let_in = False
         try:
             async with (
                 heartbeating(),
-                gate.admit(tool.dependency, run=run_id, user=call.user_id, seconds=left) as admission,
+                gate.admit(tool.dependency, Asker.of_activity(call.user_id), seconds=left) as admission,
             ):
                 let_in = True
                 left = max(0.01, left - (time.monotonic() - began))

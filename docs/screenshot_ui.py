@@ -12,7 +12,7 @@ from docs.scene import KILLED, PAUSED, RUNNING, WAITING, Scene, staged
 
 OPEN = "WorkflowType='AgentRun' AND ExecutionStatus='Running'"
 WIDTH = 1500
-COLUMNS = ("Status", "Workflow ID", "AgentUser", "AgentState", "AgentSteps", "AgentToolCalls", "AgentCostUsd", "Start")
+COLUMNS = ("Status", "Workflow ID", "AgentUser", "AgentState", "AgentSteps", "AgentToolCalls", "AgentCostUsd")
 """Those of the list, as a person sets them with the button below it: the UI keeps that in the browser."""
 
 

@@ -66,9 +66,9 @@ def _kill(name: str, value: object) -> Kill:
     if not isinstance(value, Unreadable):
         return Kill.model_validate(value)
     scope, _, subject = name.partition(":")
-    return Kill.model_validate({"scope": scope, "subject": subject, "reason": value.why, "at": _LONG_AGO})
+    return Kill.model_validate({"scope": scope, "subject": subject, "reason": value.why, "at": _EVER})
 
 
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 _CLOSED = BreakerView()
 _SETTINGS: TypeAdapter[BreakerSettings] = TypeAdapter(RecordedSettings)

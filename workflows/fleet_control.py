@@ -122,6 +122,8 @@ class FleetControl:
             after = fleet.kill(self._state, order, workflow.now())
             if order.scope == "run" and order.by == "interlock" and after is not self._state:
                 self._duties.killed(order)
+            if order.scope == "run" and not order.run_knows:
+                self._duties.tell(order)
             self._become(after)
 
         self._heard(KillOrder, args, "kill", act)

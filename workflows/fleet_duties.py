@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from interlock import options, ports
-from interlock.contracts import Alert, Breaker, FleetSettings, Kill, KillOrder, Sweep, SweepCall
+from interlock.contracts import Alert, Breaker, FleetSettings, Kill, KillOrder, Note, Sweep, SweepCall
 from interlock.policies import alerts
 from interlock.telemetry import names
 from workflows.seen import warn
@@ -27,6 +27,7 @@ class Duties:
         self._alerts: list[Alert] = []
         self._telling: set[asyncio.Task[None]] = set()
         self._sweeps: dict[str, asyncio.Task[None]] = {}
+        self._runs_told: set[asyncio.Task[None]] = set()
 
     @property
     def sweeping(self) -> bool:
@@ -64,6 +65,19 @@ class Duties:
         if self._sweeps.get(key) is asyncio.current_task():
             del self._sweeps[key]
             self._swept(key, done)
+
+    def tell(self, order: KillOrder) -> None:
+        """Tell a run that it is killed: what its gate does not let out, it goes on asking for."""
+        task = asyncio.create_task(self._tell(order))
+        self._runs_told.add(task)
+        task.add_done_callback(self._runs_told.discard)
+
+    async def _tell(self, order: KillOrder) -> None:
+        note = Note(reason=order.reason, by=order.by, fleet_knows=True)
+        try:
+            await workflow.get_external_workflow_handle(order.subject).signal("kill", note)
+        except ApplicationError as error:  # there is no such run, or it has ended
+            workflow.logger.info("run %s was not told of its kill: %s", order.subject, error)
 
     # -- alerts --------------------------------------------------------------------------------------------------
 

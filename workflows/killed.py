@@ -33,7 +33,7 @@ async def tell_fleet(run: Run) -> None:
         return
     if not run.calls_in_flight and note.by != "interlock":
         return
-    order = KillOrder(scope="run", subject=workflow.info().workflow_id, reason=note.reason, by=note.by)
+    order = KillOrder(scope="run", subject=workflow.info().workflow_id, reason=note.reason, by=note.by, run_knows=True)
     try:
         await workflow.get_external_workflow_handle(run.spec.fleet).signal("kill", order)
     except ApplicationError as error:

@@ -3,8 +3,8 @@
 A change of search attributes is an event in history and a write to the server's index. It costs less than anything
 that would put it off: a timer that fires is two events and a task of the workflow, which is three more. So each call
 that begins brings them up to date at once, in the task that begins it. Only a run that does so more often than its
-agent's ``index_every`` for longer than ``index_burst`` changes has them put off; and then a timer catches up, so
-that a run which ends such a chase in a long call does not show an old step until the call is over.
+agent's ``index_every`` for longer than ``index_burst`` changes has them put off; and then a timer catches up after
+``index_late``, so that a run which ends such a chase in a long call does not show an old step until it is over.
 
 Current details are an answer to a query: they cost no event.
 """
@@ -55,10 +55,10 @@ class Shown:
 
     async def _keep(self, run: Run) -> None:
         try:
-            if not self._at_once and (seconds := self._owed(run)) > 0:
+            if not self._at_once and self._in_debt(run):
                 await workflow.wait_condition(
                     lambda: self._at_once,
-                    timeout=seconds,
+                    timeout=run.spec.index_late,
                     timeout_summary="then bring the search attributes up to date",
                 )
         except TimeoutError:
@@ -68,12 +68,12 @@ class Shown:
         if run.state != "closed":
             self._upsert(run)
 
-    def _owed(self, run: Run) -> float:
-        """Seconds until the run may change its search attributes again."""
+    def _in_debt(self, run: Run) -> bool:
+        """Whether the run has changed its search attributes more often than it may."""
         if self._paid_until is None:
-            return 0.0
+            return False
         allowed = timedelta(seconds=run.spec.index_every * (run.spec.index_burst - 1))
-        return (self._paid_until - allowed - workflow.now()).total_seconds()
+        return self._paid_until - allowed > workflow.now()
 
     def _upsert(self, run: Run) -> None:
         self._at_once = False

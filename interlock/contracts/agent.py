@@ -139,7 +139,8 @@ class AgentSpec(Wire):
 
     depth        how many runs below the first one, which a person started, a run may be
     index_every  seconds between two changes of a run's search attributes, in the long run,
-    index_burst  and how many may come one upon the other before that"""
+    index_burst  how many may come one upon the other before that,
+    index_late   and how many seconds late they are once it is so"""
 
     name: str
     instructions: str
@@ -160,6 +161,7 @@ class AgentSpec(Wire):
     bounds: Bounds = Bounds()
     index_every: float = 0.5
     index_burst: int = 10
+    index_late: float = 2.0
     on_unknown: OnUnknown = "tell"
     approval_timeout: float = 86_400.0
     keeping: Keeping = Keeping()

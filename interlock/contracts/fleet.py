@@ -128,12 +128,14 @@ class Report(Asked):
 
 
 class KillOrder(Asked):
-    """Payload of ``kill`` and ``release``. ``subject``: a run's id or a user's; for ``all`` there is none."""
+    """Payload of ``kill`` and ``release``. ``subject``: a run's id or a user's; for ``all`` there is none.
+    ``run_knows``: it is the run that tells of its kill."""
 
     scope: Scope
     subject: Annotated[str, StringConstraints(max_length=1000)] = ""
     reason: Annotated[str, StringConstraints(max_length=2000)] = ""
     by: Who = "unknown"
+    run_knows: bool = False
 
     @model_validator(mode="after")
     def _subject_fits(self) -> Self:

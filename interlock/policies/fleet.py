@@ -4,7 +4,8 @@
     release user | all        -> new runs are let in again; what was killed stays killed
 
 * The widest order that covers a run is the one it is told of: all, then its user, then the run itself.
-* An order that is given twice is one order; the first reason stays.
+* An order for a user or for all that is given twice is one order; the first reason stays.
+* The kill of a single run covers the calls that it had asked for by then. The run itself is told, and asks for no more.
 * Kills of single runs are forgotten, oldest first: they only serve to drop calls in flight. Kills of users and of
   everything are never forgotten by themselves. One user more than can be kept is refused, and counted.
 """
@@ -36,7 +37,8 @@ def name(scope: Scope, subject: str) -> str:
 def kill(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
     """``state`` with the order in force; the same object when it is already, or there is no room for it."""
     key = name(order.scope, order.subject)
-    if key in state.kills or not _room(state, order.scope):
+    again = key in state.kills and order.scope != "run"  # a run of the same id may be another
+    if again or not _room(state, order.scope):
         return state
     subject = "" if order.scope == "all" else order.subject
     new = Kill(scope=order.scope, subject=subject, reason=order.reason, by=order.by, at=now)
@@ -76,10 +78,14 @@ def count(state: FleetState, done: Stopped) -> FleetState:
     return state.model_copy(update={"kills": {**state.kills, key: counted}})
 
 
-def covering(kills: Mapping[str, Kill], run: str, user: str) -> Kill | None:
-    """The kill in force that covers a run of ``user``, if there is one."""
-    keys = (name("all", ""), name("user", user), name("run", run))
-    return next((kills[key] for key in keys if key in kills), None)
+def covering(kills: Mapping[str, Kill], run: str, user: str, asked: datetime) -> Kill | None:
+    """The kill in force that covers a call of a run of ``user``, if there is one. ``asked``: when the run asked for it,
+    by the server's clock. The kill of a single run covers what was asked for until then: an id may be used again."""
+    for key in (name("all", ""), name("user", user)):
+        if key in kills:
+            return kills[key]
+    killed = kills.get(name("run", run))
+    return killed if killed is not None and asked <= killed.at else None
 
 
 def words(found: Kill) -> str:

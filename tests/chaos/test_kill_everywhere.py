@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
-from activities.gate import Gate
+from activities.gate import Asker, Gate
 from activities.mirror import Mirror
 from activities.reports import Reports
 from interlock import AgentResult, AgentTask, Interlock
@@ -249,7 +249,7 @@ async def refused(gate: Gate) -> str:
 
 async def let_out(gate: Gate) -> None:
     """Raises before the block when the gate lets nothing out."""
-    async with gate.admit("model", run="run", user="ada", seconds=10):
+    async with gate.admit("model", Asker("run", "ada", datetime.now(UTC)), seconds=10):
         pass
 
 

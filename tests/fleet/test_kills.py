@@ -36,6 +36,28 @@ async def test_a_signal_by_a_plain_client_ends_a_run_whose_model_is_in_flight(se
         await replay_fleet(served)
 
 
+async def test_an_id_may_be_used_again_after_a_kill(serve: Serve) -> None:
+    turns = [say("late", delay=60)]
+    async with serve(waiting("a", turns), waiting("b", [say("done")])) as served:
+        name = f"again-{uuid.uuid4().hex[:6]}"
+        run = await served.interlock.start({"agent": "a", "input": "x"}, id=name)
+        await in_flight(run, "model")
+        await run.kill("stop")
+        assert f"run:{name}" in (await served.interlock.fleet.view()).kills
+        again = await served.interlock.start({"agent": "b", "input": "y"}, id=name)
+        assert (await served.end(again)).outcome == "completed"
+
+
+async def test_a_run_that_only_the_fleet_is_told_of_ends_too(serve: Serve) -> None:
+    """Also one that has nothing in flight, which no gate could stop."""
+    async with serve(waiting("a")) as served:
+        run = await served.start("a")
+        await run.pause()
+        await served.interlock.fleet.kill("run", run.id, "stop", by="ops")
+        assert (await served.end(run)).reason == "stop (by ops)"
+        await replay_fleet(served)
+
+
 async def test_a_kill_says_what_was_stopped_what_was_done_and_what_nobody_knows(serve: Serve) -> None:
     @tool(effect="write")
     async def quick() -> str:

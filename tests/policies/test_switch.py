@@ -40,8 +40,18 @@ def killed(*orders: tuple[Scope, str]) -> FleetState:
 def test_the_widest_order_that_covers_a_run(
     orders: list[tuple[Scope, str]], run: str, user: str, reason: str | None
 ) -> None:
-    found = fleet.covering(killed(*orders).kills, run, user)
+    found = fleet.covering(killed(*orders).kills, run, user, NOW)
     assert (found.reason if found else None) == reason
+
+
+def test_the_kill_of_a_run_covers_what_it_had_asked_for_and_not_another_run_of_its_id() -> None:
+    state = killed(("run", "r1"), ("user", "ada"))
+    later = NOW + timedelta(seconds=1)
+    assert fleet.covering(state.kills, "r1", "bob", NOW) is not None
+    assert fleet.covering(state.kills, "r1", "bob", later) is None
+    assert fleet.covering(state.kills, "r1", "ada", later) is not None
+    again = fleet.kill(state, KillOrder(scope="run", subject="r1"), later)
+    assert fleet.covering(again.kills, "r1", "bob", later) is not None
 
 
 def test_an_order_given_twice_is_one_and_the_first_reason_stays() -> None:
@@ -87,7 +97,7 @@ def test_what_workers_are_told_reads_back_as_the_state() -> None:
         state = fleet.observe(state, Outcomes(dependency="openai:gpt/5", failures=1, error="500"), NOW)
     view = FleetView.of(fleet.published(state))
     assert set(view.kills) == {"run:r/1", "user:a/b:c", "all"}
-    assert fleet.covering(view.kills, "x", "a/b:c") is not None
+    assert fleet.covering(view.kills, "x", "a/b:c", NOW) is not None
     assert view.breaker("openai:gpt/5").state == "open"
     assert view.breaker("another").state == "closed"
 

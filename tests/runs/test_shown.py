@@ -47,12 +47,12 @@ def chaser(name: str, fast: int, *, thinks: bool = False, **options: object) -> 
 
 
 async def until(condition: Callable[[Found], bool], served: Served, run: Run) -> Found:
-    for _ in range(600):
-        found = Found.of(await served.interlock.describe(run.id))
-        if condition(found):
-            return found
+    tries = 0
+    while not condition(found := Found.of(await served.interlock.describe(run.id))):
+        tries += 1
+        assert tries < 600, f"the index still says: {found}"
         await asyncio.sleep(0.05)
-    raise AssertionError(f"the index still says: {Found.of(await served.interlock.describe(run.id))}")
+    return found
 
 
 @asynccontextmanager
