@@ -12,7 +12,7 @@ from docs.scene import KILLED, PAUSED, RUNNING, WAITING, Scene, staged
 
 OPEN = "WorkflowType='AgentRun' AND ExecutionStatus='Running'"
 WIDTH = 1500
-COLUMNS = ("Status", "Workflow ID", "AgentUser", "AgentState", "AgentSteps", "AgentToolCalls", "AgentCostUsd")
+COLUMNS = ("Status", "Workflow ID", "AgentUser", "AgentState", "AgentSteps", "AgentCostUsd")
 """Those of the list, as a person sets them with the button below it: the UI keeps that in the browser."""
 
 
@@ -56,7 +56,7 @@ VIEWS = (
     View(
         "ui-run-waiting",
         (WAITING,),
-        760,
+        900,
         WAITING,
         "user-metadata",
         framed=("Waiting for a circuit breaker", "Breakers met", "scripted:researcher-model: open until"),
