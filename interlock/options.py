@@ -18,9 +18,10 @@ from interlock.errors import NEVER_RETRIED
 # when the server is back, and is paid for again.
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
-HEARTBEAT_EVERY = timedelta(seconds=1)
-"""How often an activity heartbeats, and the longest a worker holds one back: what cancellation waits for
-where the server does not push it."""
+HEARTBEAT_EVERY = timedelta(seconds=2)
+"""How often an activity heartbeats, and the longest a worker holds one back: what Temporal's own cancellation waits
+for where the server does not push it. A kill does not. Each is a write to the server, for every call in flight; and it
+has to be less than ``CANCEL_PATIENCE``, or nobody would wait for a cancelled call to tell what it may have cost."""
 
 CANCEL_PATIENCE = timedelta(seconds=5)
 """How long an ended run waits for calls in flight to say how they ended."""
