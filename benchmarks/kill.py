@@ -34,7 +34,7 @@ MEASURED = (
     "before the signal is sent and ends when the provider sees the connection closed; both are in one process. "
     f"run: `kill` to {RUNS} runs, one after the other, by a plain Temporal client. user: `kill` of {USERS} users "
     f"with {RUNS_OF_USER} runs each. all: one `kill` of everything, {IN_FLIGHT} calls. cancel: the baseline, "
-    f"Temporal's own cancellation of {RUNS} runs, which travels on the heartbeats of the call, one every two seconds; each "
+    f"Temporal's own cancellation of {RUNS} runs, on the heartbeats of the call, one in two seconds; each "
     "is made right after a kill of a run, and the ratio is of the two medians, with its 95 % interval. Runs that "
     f"ended are replaced before the next kill. With {RUNS} values the p99 is hardly less than the largest."
 )
