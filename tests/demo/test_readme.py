@@ -84,6 +84,7 @@ async def test_the_readme_runs(temporal: Client, tmp_path: Path) -> None:
             "TEMPORAL_ADDRESS": temporal.service_client.config.target_host,
             "PYTHONPATH": str(tmp_path),
             "INTERLOCK_STORE": str(tmp_path / "store"),
+            "INTERLOCK_FLEET": f"readme-{tmp_path.name}",
         }
         async with worker(argv(serve.strip()), environment, tmp_path / "worker.log"):
             for client in clients:

@@ -18,6 +18,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from temporalio.common import MetricMeter
 from temporalio.exceptions import ActivityError
 
 from interlock.contracts import (
@@ -47,9 +48,11 @@ from interlock.policies import budget
 from interlock.policies.budget import Refusal
 from interlock.policies.freshness import still_open
 from interlock.policies.prices import most
+from interlock.telemetry.metrics import Instruments
 from tests.policies.attempts import EIGHTHS, TRIES, TRY, Activity, Try
 from workflows import grants, model_turn
 from workflows.run_state import Run
+from workflows.seen import Told
 
 MODELS = ("p:cheap", "p:dear")
 
@@ -122,6 +125,12 @@ class Provider:
         return attempt
 
 
+def unseen(run: Run) -> Run:
+    """A run outside of a workflow, where nobody counts what it does."""
+    run.told = Told(_instruments=Instruments(MetricMeter.noop))
+    return run
+
+
 class OneRun(RuleBasedStateMachine):
     @initialize(
         prices=st.tuples(PRICE, PRICE), limits=LIMITS, attempts=st.sampled_from([4, 3, 2, 1]),
@@ -138,7 +147,7 @@ class OneRun(RuleBasedStateMachine):
             models=Models(simple=MODELS[0], medium=MODELS[0], complex=MODELS[1]), limits=limits,
             retry=Retry(attempts=attempts), prices=dict(zip(MODELS, prices, strict=True)),
         )  # fmt: skip
-        self.run = Run.fresh(AgentTask(agent="a", input="t" * text))
+        self.run = unseen(Run.fresh(AgentTask(agent="a", input="t" * text)))
         self.run.resolve(spec, limits)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.provider = Provider(schema * share // 8, instructions * share // 8, bounds.tools_margin * share // 8)
@@ -255,7 +264,7 @@ class OneRun(RuleBasedStateMachine):
                 self.abandon(model, how)
             case 1:
                 carried = self.run.carry(Transcript(spec=self.run.spec)).model_dump_json()
-                self.run = Run.carried(Carried.model_validate_json(carried))
+                self.run = unseen(Run.carried(Carried.model_validate_json(carried)))
             case _:
                 with suppress(ValueError):
                     self.run.limits = budget.extend(self.run.limits, raised)
