@@ -38,15 +38,16 @@ async def test_it_finds_nothing_broken_where_a_worker_polls(serve: Serve, cli: C
 
 
 async def test_what_is_broken_comes_with_what_to_do(cli: CommandLine) -> None:
+    nobody = replace(cli, environment={**cli.environment, "INTERLOCK_FLEET": "never-served"})
     no_worker, no_server, no_namespace = await asyncio.gather(
-        cli("doctor", "--task-queue", "deserted"),
+        nobody("doctor", "--task-queue", "deserted"),
         cli("doctor", "--address", "127.0.0.1:1"),
         cli("doctor", "--namespace", "no-such-namespace"),
     )
     assert (no_worker.code, no_server.code, no_namespace.code) == (1, 1, 1)
     assert "failed   workflow workers   none polls task queue 'deserted'; start one: python worker.py" in no_worker.out
     assert "failed   fleet switch " in no_worker.out
-    assert "no worker has served interlock-fleet here yet" in no_worker.out
+    assert "no worker has served never-served here yet" in no_worker.out
     assert no_server.out.startswith("failed   server ")
     assert "skipped  namespace " in no_server.out
     assert "temporal operator namespace create no-such-namespace" in no_namespace.out
