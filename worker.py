@@ -93,19 +93,20 @@ async def serving(
     transcript_bytes      the transcripts kept in memory; 0: rebuild from history at every call
     max_cached_workflows  open runs kept in memory; 0: replay from history at every task
     limits                what it takes on at the same time; ``limits.runs`` is ``max_cached_workflows``"""
+    queue, fleet = _apart(queue, fleet)
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
         whole = await stack.enter_async_context(with_mcp_tools(reachable(agents)))
         alerting = await stack.enter_async_context(Alerting(client.namespace))
-        gate = await _fleet(stack, client, fleet or fleet_id(), alerting)
+        gate = await _fleet(stack, client, fleet, alerting)
         registry = Registry(whole, known, gate)
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
         predicates = Predicates(registry.tools)
         model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate, predicates)
         ledgers = LedgerActivities(client)
-        queue, cached = queue or task_queue(), limits.runs or max_cached_workflows
+        cached = limits.runs or max_cached_workflows
         tools = [tool_activity(tool, gate) for tool in registry.tools]
         worker = Worker(
             client,
@@ -137,6 +138,17 @@ async def serving(
         if (metrics := of_client(client)).live:
             await stack.enter_async_context(counting(client, list(registry.agents.values()), metrics))
         yield worker
+
+
+def _apart(queue: str | None, fleet: str | None) -> tuple[str, str]:
+    """The task queue of the runs and that of the fleet, which a worker serves with other workflows each."""
+    queue, fleet = queue or task_queue(), fleet or fleet_id()
+    if queue == fleet:
+        raise BadReference(
+            f"runs and the fleet cannot share the task queue {queue!r}; "
+            "name another with --task-queue (INTERLOCK_TASK_QUEUE) or INTERLOCK_FLEET"
+        )
+    return queue, fleet
 
 
 async def _fleet(stack: AsyncExitStack, client: Client, fleet: str, alerting: Alerting) -> Gate:
@@ -181,6 +193,7 @@ async def main(arguments: argparse.Namespace) -> int:
     stop, grace = asyncio.Event(), timedelta(seconds=arguments.grace)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _apart(arguments.task_queue, None)
     agents = reachable(load(arguments.agents or ["examples.analyst"]))
     Registry(agents, default_providers())  # before anything is started: a mistake here is the author's to mend
     async with AsyncExitStack() as stack:

@@ -83,11 +83,17 @@ async def start_server(
     ui: bool = True,
     config: Mapping[str, object] | None = None,
     log: Path | None = None,
+    codec_endpoint: str = "",
 ) -> Server:
-    """Start the server on loopback and wait until it answers. Raises ``NoServer`` when it does not."""
+    """Start the server on loopback and wait until it answers. Raises ``NoServer`` when it does not.
+
+    codec_endpoint  of the codec server that the Web UI asks to decode what is encrypted, such as
+                    ``http://localhost:8081``"""
     port = port or free_port()
     arguments = ["server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     arguments += ["--ui-port", str(ui_port := ui_port or free_port()), "--ui-ip", "127.0.0.1"] if ui else ["--headless"]
+    if codec_endpoint:
+        arguments += ["--ui-codec-endpoint", codec_endpoint]
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         arguments += ["--db-filename", str(database)]

@@ -70,6 +70,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, source: str, refe
     assert said in lines[0]
 
 
+def test_the_queue_of_the_runs_is_not_the_fleets() -> None:
+    command = [sys.executable, str(source_root() / "worker.py"), "--task-queue", "interlock-fleet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    [line] = done.stderr.strip().splitlines()
+    assert "cannot share the task queue 'interlock-fleet'" in line
+
+
 def test_no_server_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "good.py").write_text(GOOD)
     command = [sys.executable, str(source_root() / "worker.py"), "--agents", "good"]
