@@ -67,7 +67,16 @@ async def output(*command: str, environment: dict[str, str]) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.stdout is not None
+    out = b""
+    try:
+        async with asyncio.timeout(60):
+            while more := await process.stdout.read(65536):
+                out += more
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        raise AssertionError(f"{shlex.join(command)} has not ended, and said:\n{out.decode()}") from None
     # A plain Temporal client may abort when the interpreter is taken down, after all is done (`Interlock` waits a
     # moment to avoid it). That is the SDK's, and says nothing of the README.
     aborted_at_exit = process.returncode == -signal.SIGABRT and b"Python runtime state: finalizing" in out
