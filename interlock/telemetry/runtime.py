@@ -42,6 +42,7 @@ def _prometheus(address: str) -> PrometheusConfig:
     return PrometheusConfig(
         bind_address=address,
         counters_total_suffix=True,
+        unit_suffix=True,
         durations_as_seconds=True,
         histogram_bucket_overrides={metric.name: metric.buckets for metric in METRICS if metric.buckets},
     )

@@ -14,12 +14,12 @@ from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from interlock.embedded import free_port, server_arguments, server_binary
+from interlock.telemetry.runtime import worker_runtime
 from tests.deploy.stack import ROOT
 
 DEPLOYING = (ROOT / "docs/deploying.md").read_text()
@@ -59,18 +59,12 @@ def told() -> dict[str, str]:
 
 async def test_every_metric_of_temporal_that_we_use_was_seen() -> None:
     worker_port, server_port = free_port(), free_port()
-    prometheus = PrometheusConfig(
-        bind_address=f"127.0.0.1:{worker_port}",
-        counters_total_suffix=True,
-        unit_suffix=True,
-        durations_as_seconds=True,
-    )
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(server_binary()),
         dev_server_extra_args=[*server_arguments(), "--metrics-port", str(server_port)],
         dev_server_log_level="error",
     ) as environment:
-        runtime = Runtime(telemetry=TelemetryConfig(metrics=prometheus))
+        runtime = worker_runtime(f"127.0.0.1:{worker_port}")  # as worker.py makes it: what it leaves out is missing
         client = await Client.connect(environment.client.service_client.config.target_host, runtime=runtime)
         async with Worker(
             client,

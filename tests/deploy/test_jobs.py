@@ -17,11 +17,12 @@ from temporalio import workflow
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import Runtime
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from interlock.embedded import DYNAMIC_CONFIG, free_port
 from interlock.search_attributes import SEARCH_ATTRIBUTES
+from interlock.telemetry.runtime import worker_runtime
 from tests.deploy.stack import DEPLOY, ROOT, load
 
 FILES = sorted(
@@ -110,12 +111,9 @@ class Nothing:
 
 @pytest.fixture
 def metrics() -> tuple[Runtime, int]:
-    """A runtime of the SDK that exposes its metrics, as a worker's does where INTERLOCK_METRICS is set."""
+    """The runtime of a worker where INTERLOCK_METRICS is set."""
     port = free_port()
-    prometheus = PrometheusConfig(
-        bind_address=f"127.0.0.1:{port}", counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
-    )
-    return Runtime(telemetry=TelemetryConfig(metrics=prometheus)), port
+    return worker_runtime(f"127.0.0.1:{port}"), port
 
 
 async def healthy(metrics: str | None) -> tuple[int, str]:
