@@ -101,6 +101,8 @@ async def serving(
         alerting = await stack.enter_async_context(Alerting(client.namespace))
         gate = await _fleet(stack, client, fleet, alerting)
         registry = Registry(whole, known, gate)
+        metrics = of_client(client)
+        metrics.begin(registry.dependencies())
         journal = Journal(journal_path(), client.data_converter)
         stack.callback(journal.close)
         predicates = Predicates(registry.tools)
@@ -119,7 +121,7 @@ async def serving(
                 ledgers.settle,
                 ledgers.audit,
                 RecallActivity(client).recall,
-                AlertActivity(alerting).alert,
+                AlertActivity(alerting, metrics).alert,
                 *tools,
             ],
             interceptors=[SeenAttempts(), Apart(queue, limits.apart)],
@@ -135,7 +137,7 @@ async def serving(
         )
         await stack.enter_async_context(serving_calls(worker, client, limits, [model.model], tools))
         await start_ledgers(client, registry.agents, queue)
-        if (metrics := of_client(client)).live:
+        if metrics.live:
             await stack.enter_async_context(counting(client, list(registry.agents.values()), metrics))
         yield worker
 
@@ -159,7 +161,7 @@ async def _fleet(stack: AsyncExitStack, client: Client, fleet: str, alerting: Al
             client,
             task_queue=fleet,
             workflows=[FleetControl],
-            activities=[SweepActivity(client).sweep, AlertActivity(alerting).alert],
+            activities=[SweepActivity(client).sweep, AlertActivity(alerting, of_client(client)).alert],
             workflow_runner=_sandbox(),
             max_cached_workflows=4,
             max_concurrent_workflow_task_polls=2,

@@ -90,6 +90,12 @@ class Registry(ports.Agents):
                 except ValueError as error:
                     raise BadReference(f"agent {agent.name}: {error}") from None
 
+    def dependencies(self) -> set[str]:
+        """What its agents' calls depend on, and has a breaker: models and tools."""
+        return {model for agent in self.agents.values() for model in agent.chosen.all()} | {
+            tool.dependency for tool in self.tools
+        }
+
     @activity.defn(name="resolve_agent")
     async def resolve_agent(self, ask: ResolveAgent) -> AgentSpec:
         agent = self.agents.get(ask.agent)

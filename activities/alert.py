@@ -12,13 +12,16 @@ from interlock.telemetry.metrics import Instruments
 
 
 class AlertActivity(ports.Alerts):
-    def __init__(self, alerting: Alerting) -> None:
+    """``instruments``: the worker's. The series of an activity would be others than those that began at zero."""
+
+    def __init__(self, alerting: Alerting, instruments: Instruments) -> None:
         self._alerting = alerting
+        self._instruments = instruments
 
     @activity.defn(name="alert")
     async def alert(self, alert: Alert) -> None:
         if activity.info().attempt == 1:  # once, however often the webhook is tried
-            self._alerting.tell(alert, Instruments(activity.metric_meter()))
+            self._alerting.tell(alert, self._instruments)
         try:
             await self._alerting.post(alert)
         except NotDelivered as error:

@@ -62,8 +62,7 @@ class Told:
         for attempt in attempts:
             self.instruments.add(names.ATTEMPTS, model=model, fate=attempt.fate)
             lost += attempt.fate == "unknown"
-        if lost:
-            self.instruments.add(names.ATTEMPTS_LOST, lost, model=model)
+        self.instruments.add(names.ATTEMPTS_LOST, lost, model=model)  # none too: its series has to begin at zero
 
     def refused(self, run: Run, refusal: Refusal) -> None:
         """A limit did not afford a call of a model."""

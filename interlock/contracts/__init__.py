@@ -56,6 +56,7 @@ from interlock.contracts.base import (
 )
 from interlock.contracts.calls import (
     Alert,
+    AlertKind,
     Attempt,
     AuditCall,
     Carried,
@@ -149,6 +150,7 @@ __all__ = [
     "AgentSpec",
     "AgentTask",
     "Alert",
+    "AlertKind",
     "Asked",
     "AssistantMessage",
     "Attempt",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import AwareDatetime, Field
 
@@ -170,10 +170,13 @@ class Recalled(Wire):
     run: str | None = None
 
 
+AlertKind: TypeAlias = Literal["cost_outlier", "anomaly_kill", "account_limit", "breaker_opened", "mirror_stale"]
+
+
 class Alert(Wire):
     """Input of ``alert``: something a person should look at. ``key``: alerts with one key are one alert."""
 
-    kind: Literal["cost_outlier", "anomaly_kill", "account_limit", "breaker_opened", "mirror_stale"]
+    kind: AlertKind
     key: str
     text: str
     fields: dict[str, str] = Field(default_factory=dict)

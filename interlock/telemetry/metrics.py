@@ -6,12 +6,14 @@ runtime's is for what the worker itself sees.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import get_args
 
 from temporalio.client import Client
 from temporalio.common import MetricCounter, MetricGaugeFloat, MetricHistogramFloat, MetricMeter
 
-from interlock.contracts import Circuit, Scope
+from interlock.contracts import AlertKind, Circuit, Scope
 from interlock.telemetry import names
 from interlock.telemetry.names import Metric
 
@@ -55,6 +57,17 @@ class WorkerMetrics(Instruments):
         super().__init__(meter)
         self.live = meter is not MetricMeter.noop
         """Whether anybody can see them."""
+
+    def begin(self, dependencies: Iterable[str]) -> None:
+        """Show what may be counted at zero: the first event of a series that begins with it is an increase to nobody.
+        ``dependencies``: those that this worker's agents have."""
+        for scope in get_args(Scope):
+            self.add(names.KILLS, 0, scope=scope)
+        for kind in get_args(AlertKind):
+            self.add(names.ALERTS, 0, kind=kind)
+        for dependency in dependencies:
+            for state in CIRCUITS:
+                self.add(names.BREAKER_TRANSITIONS, 0, dependency=dependency, to=state)
 
     def breaker_state(self, dependency: str, state: Circuit) -> None:
         self.set(names.BREAKER_STATE, CIRCUITS[state], dependency=dependency)

@@ -73,7 +73,8 @@ async def exercised(serve: Serve, temporal: Client) -> AsyncIterator[str]:
         fleet.mirror_age(1.5)
         apart = ActivityEnvironment(client)
         apart.metric_meter = worker_meter(client)
-        await apart.run(AlertActivity(Alerting(client.namespace)).alert, Alert(kind="cost_outlier", key="k", text="t"))
+        dear = Alert(kind="cost_outlier", key="k", text="t")
+        await apart.run(AlertActivity(Alerting(client.namespace), fleet).alert, dear)
         async with asyncio.timeout(60), counting(client, agents, fleet):
             while not {"interlock_ledger_used_ratio", "interlock_approvals_waiting"} <= families(url).keys():
                 await asyncio.sleep(0.1)
@@ -88,6 +89,11 @@ async def test_documented_metrics_are_exposed_and_exposed_ones_are_documented(se
     assert counted["interlock_grants_refused_total", (("agent", "poor"), ("limit", "usd"))] >= 1
     assert counted["interlock_attempts_lost_total", (("model", "scripted:sleeps"),)] == 1
     assert counted["interlock_breaker_state", (("dependency", "scripted:story"),)] == 1
+    # What may yet be counted is there from the start: an increase begins at something.
+    assert counted["interlock_kills_total", (("scope", "all"),)] == 0
+    assert counted["interlock_alerts_total", (("kind", "mirror_stale"),)] == 0
+    assert counted["interlock_breaker_transitions_total", (("dependency", "tool:look"), ("to", "open"))] == 0
+    assert counted["interlock_attempts_lost_total", (("model", "scripted:story"),)] == 0
     # No user and no run is a label: neither a name nor a value of one.
     assert not {value for _, labels in counted for _, value in labels if "ada" in value}
 

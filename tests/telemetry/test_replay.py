@@ -23,6 +23,7 @@ COUNTED = {
     ("interlock_cost_microusd_total", (("agent", "story"), ("model", "scripted:story"))): 18000,
     ("interlock_attempts_total", (("fate", "billed"), ("model", "scripted:story"))): 4,
     ("interlock_attempts_total", (("fate", "unbilled"), ("model", "scripted:story"))): 1,
+    ("interlock_attempts_lost_total", (("model", "scripted:story"),)): 0,
     ("interlock_tool_calls_total", (("success", "true"), ("tool", "look"))): 1,
     ("interlock_tool_calls_total", (("success", "false"), ("tool", "look"))): 1,
     ("interlock_tool_calls_total", (("success", "false"), ("tool", "ask"))): 1,
@@ -87,4 +88,5 @@ def _is_count(name: str) -> bool:
         and "_waiting" not in name
         and "_ledger_" not in name
         and "_mirror_" not in name
+        and not name.startswith(("interlock_kills_", "interlock_alerts_", "interlock_breaker_"))
     )
