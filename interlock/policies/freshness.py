@@ -13,6 +13,8 @@ Before a call of a tool that ``requires_fresh`` others, each time it is about to
     a result that since says something else           the call is not made; the model is told both
     nothing, and its arguments are known              it is called, and the model is told the result
     nothing, and its arguments are not known          the call is not made; the model is told to call it
+    what has to be called, and a person decides on    the call is not made; the model is told to call it: nobody
+    its calls, or it relies on others itself          makes a call past the checks of its own
 
 * What counts is what the model had seen when it asked for the call: a result that came since, side by side with it
   or fetched for another call, is news to it, and it decides anew.
@@ -187,13 +189,18 @@ def before(
             news += found
             continue
         filled = _filled(need, tool, given)
-        if filled is None:
+        if filled is None or _guarded(need):
             return Tell(f"{tool.name} was not made: it relies on {need.name}, which was not called. Call it first.")
         fetch.append((need.name, filled))
+    guarded = {need.name for need in required if _guarded(need)}
     for each in relied:
         current = latest.get((each.tool, each.arguments))
-        if current is None or is_stale(current.valid_until, now):
-            fetch.append((each.tool, each.arguments))
+        if current is not None and not is_stale(current.valid_until, now):
+            continue
+        if each.tool in guarded:
+            past = f"it relies on {each.tool}({each.arguments}), which is past its window"
+            return Tell(f"{tool.name} was not made: {past}. Call that again first.")
+        fetch.append((each.tool, each.arguments))
     if fetch:
         return Fetch(tuple(fetch))
     changed = [(each, latest[each.tool, each.arguments]) for each in relied]
@@ -201,6 +208,11 @@ def before(
     if changed or news:
         return Tell(_news(tool, changed, news), changed=bool(changed))
     return Go(min((latest[each.tool, each.arguments].valid_until for each in relied), default=None))
+
+
+def _guarded(need: ToolSpec) -> bool:
+    """Whether a call of it has checks of its own, which only one that the model asks for passes."""
+    return need.approval is not None or bool(need.requires_fresh)
 
 
 def _about(need: ToolSpec, tool: ToolSpec, given: Mapping[str, Any], results: Sequence[Seen]) -> list[Seen]:

@@ -27,6 +27,9 @@ MOOD = spec("mood", valid_for=60)
 MARKET = spec(
     "market", {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}, valid_for=60
 )
+ASKED = spec("credit", SYMBOL, valid_for=60, approval="always")
+JUDGED = spec("credit", SYMBOL, valid_for=60, approval="predicate")
+RELIES = spec("credit", SYMBOL, valid_for=60, requires_fresh=("quote",))
 BUY = spec("buy", {**SYMBOL, "properties": {**SYMBOL["properties"], "amount": {"default": 1}}})  # type: ignore[dict-item]
 
 
@@ -39,6 +42,8 @@ def seen(tool: ToolSpec, left: float, says: object = "10", **arguments: Any) -> 
 
 A, TUESDAY = '{"symbol":"A"}', '{"day":"tue"}'
 UNCALLED = Tell("buy was not made: it relies on market, which was not called. Call it first.")
+NOT_CREDIT = Tell("buy was not made: it relies on credit, which was not called. Call it first.")
+PAST_CREDIT = Tell(f"buy was not made: it relies on credit({A}), which is past its window. Call that again first.")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,14 @@ UNCALLED = Tell("buy was not made: it relies on market, which was not called. Ca
         ([MOOD], [], [], Fetch((("mood", "{}"),))),
         ([MARKET], [], [], UNCALLED),
         ([QUOTE, MARKET], [seen(QUOTE, -5, symbol="A")], None, UNCALLED),
+        # With checks of its own: nobody calls it past them
+        ([ASKED], [], [], NOT_CREDIT),
+        ([JUDGED], [], [], NOT_CREDIT),
+        ([RELIES], [], [], NOT_CREDIT),
+        ([ASKED], [seen(ASKED, -5, symbol="A")], None, PAST_CREDIT),
+        ([ASKED], [seen(ASKED, 5, symbol="A")], [], PAST_CREDIT),
+        ([ASKED], [seen(ASKED, 5, symbol="A")], None, Go(NOW + timedelta(seconds=5))),
+        ([QUOTE, RELIES], [seen(RELIES, -5, symbol="A")], None, PAST_CREDIT),
     ],
 )  # fmt: skip
 def test_before_a_call(
