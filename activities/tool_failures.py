@@ -42,8 +42,11 @@ def raised(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
     Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
     where = traceback.format_tb(error.__traceback__)[-5:]
     log.warning("tool.raised", tool=tool.name, call_id=call.call_id, error=in_a_line(error), where="".join(where))
-    said = f"{tool.name} failed: {in_a_line(error)}"
-    return Failure("ToolFailed", said, fate="unknown", outage=tells_of_outage(error))
+    said, outage = f"{tool.name} failed: {in_a_line(error)}", tells_of_outage(error)
+    # What it calls did not answer: who writes cannot know whether it was heard. One that knows raises ToolError.
+    if outage and call.effect == "write":
+        return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown", outage=True)
+    return Failure("ToolFailed", said, fate="unknown", outage=outage)
 
 
 def worker_ends() -> bool:
@@ -76,6 +79,26 @@ def timed_out(tool: AgentTool, call: ToolCall, began: float) -> Failure:
     if call.effect != "write":
         return Failure("ToolFailed", said, fate="unknown", outage=True)
     return Failure("ToolOutcomeUnknown", f"{said}. {outcomes.UNKNOWN}", fate="unknown", outage=True)
+
+
+def given_up(failure: Failure, call: ToolCall) -> Failure:
+    """A failure, should it be the last one. Of an idempotent call the model has to know that this attempt, or one
+    before it, may have taken effect: it would ask for the same again, under a key that nobody has seen."""
+    unsure = failure.fate == "unknown" or activity.info().attempt > 1
+    if (
+        call.effect != "idempotent"
+        or failure.kind not in ("ToolFailed", "CircuitOpen", "FleetUnreachable")
+        or not unsure
+    ):
+        return failure
+    return Failure(
+        failure.kind,
+        f"{failure}. {outcomes.TRIED}",
+        retry_after=failure.retry_after,
+        fate=failure.fate,
+        outage=failure.outage,
+        told=failure.told,
+    )
 
 
 def in_a_line(error: BaseException) -> str:

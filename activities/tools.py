@@ -17,7 +17,17 @@ from activities.gate import Asker, Gate
 from activities.heartbeat import asked_for, heartbeating
 from activities.results import fitting
 from activities.threads import in_thread
-from activities.tool_failures import OF_A_TOOL, abandoned, broken_off, in_a_line, known, raised, timed_out, worker_ends
+from activities.tool_failures import (
+    OF_A_TOOL,
+    abandoned,
+    broken_off,
+    given_up,
+    in_a_line,
+    known,
+    raised,
+    timed_out,
+    worker_ends,
+)
 from interlock import options, ports
 from interlock.beside import Beside
 from interlock.contracts import ToolCall, ToolResult, Verdict
@@ -80,7 +90,9 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
             raise application_error(stopped, call.retry, {"began": str(let_in)}) from None
         except Failure as failure:
             # Not `from failure`: one of megabytes could not be reported, and would hold the call until its time-out.
-            raise application_error(failure, call.retry, {**failure.told, "began": str(let_in)}) from None
+            raise application_error(
+                given_up(failure, call), call.retry, {**failure.told, "began": str(let_in)}
+            ) from None
         try:
             if call.verify:
                 return await _verdict(tool, call, value, began)
@@ -143,7 +155,9 @@ def _check_inputs(tool: AgentTool, call: ToolCall) -> None:
     if call.fresh_until is not None and datetime.now(UTC) > call.fresh_until:
         earlier = "" if activity.info().attempt == 1 else " An earlier attempt failed, and may have taken effect."
         said = f"{tool.name} was not run: what it relies on is past its window.{earlier}"
-        raise application_error(Failure("ToolInputStale", said), call.retry)
+        raise application_error(
+            Failure("ToolInputStale", said), call.retry, {"began": str(activity.info().attempt > 1)}
+        )
 
 
 def _verifier(tool: AgentTool, call: ToolCall) -> Beside:

@@ -48,21 +48,26 @@ def used_again(run: Run, spec: ToolSpec, call: CallPart) -> ToolMessage | None:
     )
 
 
-async def ready(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen], execute: Execute) -> Go | str:
+async def ready(
+    run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen], execute: Execute, *, tried: bool = False
+) -> Go | str:
     """Whether a call may be made now, after what it relies on was fetched again where it had to be; else why not.
 
-    basis  what the model had seen when it asked for the call"""
+    basis  what the model had seen when it asked for the call
+    tried  an attempt of it has failed, and may have taken effect"""
     required = [tool for name in spec.requires_fresh if (tool := run.spec.tool(name)) is not None]
     fetched: list[Seen] = []
     for number in range(run.spec.keeping.rounds):
         results = (*run.seen, *fetched)
-        match freshness.before(spec, call.arguments, required, basis=basis, results=results, now=workflow.now()):
+        now = workflow.now()
+        match freshness.before(spec, call.arguments, required, basis=basis, results=results, now=now, tried=tried):
             case Go() as go:
                 _keep(run, fetched)
                 return go
             case Tell(text=text):
-                # Only now that the model is told of them: what it was never told must not pass for what it knows.
-                _keep(run, fetched)
+                # Only where the model is told of them: what it was never told must not pass for what it knows, and of
+                # a call that was tried it may be told something else.
+                _keep(run, () if tried else fetched)
                 return f"ToolInputStale: {text}"
             case Fetch(calls=calls):
                 if (why := too_many_calls(run.limits, run.tool_calls + run.refused_calls, len(calls) + 1)) is not None:

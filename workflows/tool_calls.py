@@ -26,12 +26,15 @@ from interlock.contracts import (
 from interlock.policies import budget, outcomes
 from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
 from workflows import asking, child_runs, fates, relying
+from workflows.call_report import certainly_not
 from workflows.fates import Unknown
 from workflows.killed import stopped
 from workflows.run_state import Run
 
 DESCRIBED = 400
 """Characters of a call that a person is asked about."""
+
+FAILED_BEFORE = "An attempt before that had failed."
 
 
 async def perform(run: Run, reply: ModelReply) -> None:
@@ -101,18 +104,27 @@ async def _result(
 
 async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen]) -> ToolMessage | Unknown:
     """Make a call, when nothing is against it any more: not before, and not a moment later."""
-    rounds = 0
+    rounds, tried = 0, False
+
+    def not_made(why: str) -> ToolMessage | Unknown:
+        """Once an attempt of it may have taken effect, nobody can say that nothing was done."""
+        if not tried:
+            return _refused(run, call, why)
+        return Unknown(
+            spec, call, describe(call, DESCRIBED), f"{why.removeprefix('ToolInputStale: ')}\n{FAILED_BEFORE}"
+        )
+
     while rounds < run.spec.keeping.rounds:
         await run.unpaused()
         if (earlier := relying.used_again(run, spec, call)) is not None:
             return earlier
-        go = await relying.ready(run, spec, call, basis, lambda need, asked: _attempt(run, need, asked))
+        go = await relying.ready(run, spec, call, basis, lambda need, asked: _attempt(run, need, asked), tried=tried)
         if isinstance(go, str):
-            return _refused(run, call, go)
+            return not_made(go)
         if run.paused is not None:
             continue
         if (left := _seconds_left(run)) is not None and left <= run.spec.bounds.least_seconds:
-            return _refused(run, call, "Not run: the time budget is spent.")
+            return not_made("Not run: the time budget is spent.")
         rounds += 1
         run.tool_calls += 1
         run.by_tool[call.tool] = run.by_tool.get(call.tool, 0) + 1
@@ -123,7 +135,9 @@ async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen])
         except ActivityError as error:
             _cut_off(run, call.call_id, error)
             if isinstance(error.cause, ApplicationError) and error.cause.type == "ToolInputStale":
-                run.report.over(call.call_id)
+                tried = tried or not certainly_not(spec.effect, error)
+                if not tried:
+                    run.report.over(call.call_id)
                 continue
             known = _explain(spec, error)
             if fates.is_unknown(spec, error):
@@ -133,7 +147,7 @@ async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen])
         run.report.returned(call.call_id)
         relying.remember(run, spec, call.arguments, result)
         return _told(call, result.content, is_error=result.is_error, result=result)
-    return _refused(run, call, f"ToolInputStale: {spec.name} was not made: what it relies on was past its window.")
+    return not_made(f"ToolInputStale: {spec.name} was not made: what it relies on was past its window.")
 
 
 def _seconds_left(run: Run) -> float | None:
@@ -216,7 +230,8 @@ def _explain(spec: ToolSpec, error: ActivityError) -> str:
         case TimedOut() if spec.effect == "write":
             return f"ToolOutcomeUnknown: {spec.name} did not report back in time. {outcomes.UNKNOWN}"
         case TimedOut():
-            return f"ToolFailed: {spec.name} did not answer in time."
+            tried = f" {outcomes.TRIED}" if spec.effect == "idempotent" else ""
+            return f"ToolFailed: {spec.name} did not answer in time.{tried}"
         case _:
             return f"ToolFailed: {error.cause or error}"
 

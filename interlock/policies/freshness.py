@@ -172,11 +172,14 @@ def before(
     basis: Sequence[Seen],
     results: Sequence[Seen],
     now: datetime,
+    tried: bool = False,
 ) -> Step:
     """What to do before a call that relies on results of ``required`` tools.
 
     basis    what the model had seen when it asked for the call, oldest first
-    results  what is known now"""
+    results  what is known now
+    tried    an attempt of it has failed, and may have taken effect"""
+    not_made = f"{tool.name} was not {'tried again' if tried else 'made'}:"
     given, latest = bound(tool, arguments), {(each.tool, each.arguments): each for each in results}
     relied: list[Seen] = []
     fetch: list[tuple[str, str]] = []
@@ -190,7 +193,7 @@ def before(
             continue
         filled = _filled(need, tool, given)
         if filled is None or _guarded(need):
-            return Tell(f"{tool.name} was not made: it relies on {need.name}, which was not called. Call it first.")
+            return Tell(f"{not_made} it relies on {need.name}, which was not called. Call it first.")
         fetch.append((need.name, filled))
     guarded = {need.name for need in required if _guarded(need)}
     for each in relied:
@@ -199,14 +202,15 @@ def before(
             continue
         if each.tool in guarded:
             past = f"it relies on {each.tool}({each.arguments}), which is past its window"
-            return Tell(f"{tool.name} was not made: {past}. Call that again first.")
+            return Tell(f"{not_made} {past}. Call that again first.")
         fetch.append((each.tool, each.arguments))
     if fetch:
         return Fetch(tuple(fetch))
     changed = [(each, latest[each.tool, each.arguments]) for each in relied]
     changed = [(old, new) for old, new in changed if old.digest != new.digest]
     if changed or news:
-        return Tell(_news(tool, changed, news), changed=bool(changed))
+        text = _news(not_made, changed, news)
+        return Tell(text if tried else f"{text}\nNothing was done. Decide again.", changed=bool(changed))
     return Go(min((latest[each.tool, each.arguments].valid_until for each in relied), default=None))
 
 
@@ -240,7 +244,7 @@ def _filled(need: ToolSpec, tool: ToolSpec, given: Mapping[str, Any]) -> str | N
     return canonical(need, _dump(known))
 
 
-def _news(tool: ToolSpec, changed: Sequence[tuple[Seen, Seen]], news: Sequence[Seen]) -> str:
+def _news(not_made: str, changed: Sequence[tuple[Seen, Seen]], news: Sequence[Seen]) -> str:
     lines = [
         f"{new.tool}({new.arguments}) said, at {clock(old.observed_at)}: {old.said}\n"
         f"It now says, at {clock(new.observed_at)}, valid until {clock(new.valid_until)}: {new.said}"
@@ -252,4 +256,4 @@ def _news(tool: ToolSpec, changed: Sequence[tuple[Seen, Seen]], news: Sequence[S
         for each in news
     ]
     why = "what it relies on has changed" if changed else "it relies on something that you had not seen"
-    return "\n".join([f"{tool.name} was not made: {why}.", *lines, "Nothing was done. Decide again."])
+    return "\n".join([f"{not_made} {why}.", *lines])

@@ -2,7 +2,9 @@
 
     effect             what is done
     ----------------------------------------------------------------------------
-    read, idempotent   nothing: it was tried again
+    read               nothing: it was tried again
+    idempotent         it was tried again, under the same key; and where that was not to be, because what it relies on
+                       has changed since, as for a write
     write              never run again by the run itself, but, in this order:
                        the tool's verify function is asked, if it has one
                        a person is asked, where the agent or the tool says ``ask``
@@ -20,6 +22,9 @@ from interlock.contracts import AgentSpec, Decided, ToolSpec, Verdict
 Next: TypeAlias = Literal["verify", "ask", "tell"]
 
 UNKNOWN = "It may or may not have taken effect, and it will not be run again by itself."
+
+TRIED = "It may or may not have taken effect; asked for again, it would be another call, with another key."
+"""Of an idempotent call that is given up on: only under its own key is it safe to try again."""
 
 
 def next_step(agent: AgentSpec, tool: ToolSpec, asked: tuple[Next, ...]) -> Next:

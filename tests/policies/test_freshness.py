@@ -95,6 +95,11 @@ def test_what_changed_is_told_with_both_values_whichever_way_it_came() -> None:
     assert step.changed
     assert 'quote({"symbol":"A"}) said, at 2026-11-23 05:01:46 UTC: "10"\n' in step.text
     assert 'It now says, at 2026-11-23 05:02:31 UTC, valid until 2026-11-23 05:03:31 UTC: "11"' in step.text
+    assert step.text.endswith("Nothing was done. Decide again.")
+    after = freshness.before(BUY, A, [QUOTE], basis=[old], results=[new], now=NOW, tried=True)
+    assert isinstance(after, Tell)
+    assert after.text.startswith("buy was not tried again: what it relies on has changed.\n")
+    assert "Nothing was done" not in after.text
     unseen = freshness.before(BUY, A, [QUOTE], basis=[], results=[new], now=NOW)
     assert isinstance(unseen, Tell)
     assert not unseen.changed

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from interlock import ToolError, tool
+from interlock import ToolContext, ToolError, tool
 from interlock.client import Run
 from interlock.contracts import Message, ToolMessage
 from interlock.policies.freshness import STALE
+from interlock.policies.outcomes import UNKNOWN
 from interlock.testing import Say, call, calls, say, temporal_server
 from tests.conftest import Serve, activities
 from tests.runs.world import World, agent, told, waits
@@ -307,21 +308,35 @@ async def test_a_result_that_is_always_late_stops_the_call(serve: Serve) -> None
     assert (world.bought, asked) == ([], ["A"] * 4)
 
 
-async def test_a_call_that_waited_for_its_next_attempt_is_checked_again(serve: Serve) -> None:
-    """Its first attempt fails, and the window ends before the second one."""
+@pytest.mark.parametrize("moved", [False, True])
+async def test_a_call_that_waited_for_its_next_attempt_is_checked_again(*, moved: bool, serve: Serve) -> None:
+    """Its first attempt fails, and the window ends before the second one. Nobody says that nothing was done."""
     world, attempts = World(), list[str]()
     quote = world.quote(valid_for=1.0)
 
     @tool(effect="idempotent", requires_fresh=[quote])
-    async def order(symbol: str) -> str:
-        """Order, at the second attempt."""
-        attempts.append(symbol)
+    async def order(symbol: str, context: ToolContext) -> str:
+        """Order, and say so at the second attempt."""
+        attempts.append(context.idempotency_key)
         if len(attempts) == 1:
-            world.price = 11
+            world.price += moved
             await asyncio.sleep(1.3)
             raise RuntimeError("try again")
         return "ordered"
 
-    _, _, messages = await trade(serve, world, [call("quote", symbol="A"), call("order", symbol="A")], [quote, order])
-    assert attempts == ["A"]
-    assert messages[1].content.startswith("ToolInputStale: order was not made: what it relies on has changed.")
+    _, result, messages = await trade(
+        serve, world, [call("quote", symbol="A"), call("order", symbol="A")], [quote, order]
+    )
+    assert result.by_tool["quote"] == 2
+    if not moved:
+        assert messages[1].content == "ordered"
+        assert len(attempts) == 2
+        assert len(set(attempts)) == 1
+        return
+    assert len(attempts) == 1
+    assert messages[1].content.startswith(
+        "ToolOutcomeUnknown: order was not tried again: what it relies on has changed."
+    )
+    assert '"price":11' in messages[1].content
+    assert messages[1].content.endswith(f"An attempt before that had failed. {UNKNOWN}")
+    assert "Nothing was done" not in messages[1].content

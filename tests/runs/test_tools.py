@@ -15,6 +15,7 @@ import pytest
 
 from interlock import Agent, AgentResult, Limits, Retry, ToolContext, ToolError, tool
 from interlock.contracts import ToolMessage
+from interlock.policies.outcomes import TRIED, UNKNOWN
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve, activities
 
@@ -158,7 +159,8 @@ async def test_strange_arguments_that_fit_are_run(serve: Serve) -> None:
     [
         ("read", ConnectionError, 3, "there"),
         ("idempotent", ConnectionError, 3, "there"),
-        ("write", ConnectionError, 1, "ToolFailed: act failed: ConnectionError: not now"),
+        ("write", ConnectionError, 1, f"ToolOutcomeUnknown: act failed: ConnectionError: not now. {UNKNOWN}"),
+        ("write", ValueError, 1, "ToolFailed: act failed: ValueError: not now"),
         ("read", ToolError, 1, "not now"),
         ("write", ToolError, 1, "not now"),
     ],
@@ -218,11 +220,21 @@ async def test_a_tool_that_takes_too_long_is_given_up_and_a_write_may_have_taken
         await asyncio.sleep(5)
         return "late"
 
-    told = await play(serve, [calls(call("write"), call("read"))], [write if plain else write_async, read])
-    written, was_read = told.errors
+    @tool(effect="idempotent", timeout=0.3, retry=Retry(attempts=1))
+    async def book() -> str:
+        """Book slowly."""
+        await asyncio.sleep(5)
+        return "late"
+
+    turn = calls(call("write"), call("read"), call("book"))
+    told = await play(serve, [turn], [write if plain else write_async, read, book])
+    written, was_read, booked = told.errors
     assert written.startswith("ToolOutcomeUnknown: write did not finish within 0.")
     assert "may or may not have taken effect" in written
     assert was_read.startswith("ToolFailed: read did not finish within 0.")
+    assert TRIED not in was_read
+    assert booked.startswith("ToolFailed: book did not finish within 0.")
+    assert booked.endswith(TRIED)
     assert stopped.wait(2)
 
 
