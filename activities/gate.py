@@ -202,7 +202,7 @@ def _covering(view: FleetView, asker: Asker) -> Kill | None:
 def _killed(found: Kill, *, in_flight: bool = False) -> Failure:
     """``told``: what the run says of it."""
     said = f"{fleet.words(found)} (by {found.by})"
-    told = {"reason": fleet.words(found), "by": found.by}
+    told = {"reason": fleet.words(found), "by": found.by, "scope": found.scope}
     return Failure("RunKilled", said, fate="unknown" if in_flight else "unbilled", told=told)
 
 

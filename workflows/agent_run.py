@@ -207,6 +207,7 @@ class AgentRun:
 
     async def _stop(self, work: asyncio.Task[Any]) -> None:
         """Cancel what is in flight and wait a little for it to say how it ended."""
+        self._run.cancelled = self._run.killed is None
         work.cancel()
         with suppress(TimeoutError):
             await workflow.wait_condition(

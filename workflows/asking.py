@@ -42,6 +42,7 @@ def pending(run: Run, spec: ToolSpec, call: CallPart, summary: str, why: str) ->
 
 async def ask(run: Run, question: PendingApproval) -> Decided:
     """Wait for a decision, until the question expires."""
+    run.go_on()
     run.waiting[question.call_id] = question
     _waits(run)
     try:

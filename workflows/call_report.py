@@ -40,6 +40,11 @@ class CallReport:
         if (found := self.under_way.pop(call_id, None)) is not None:
             self.unknown.append(found[0])
 
+    def never_begun(self, call_id: str) -> None:
+        """A kill came before anything was sent."""
+        if (found := self.under_way.pop(call_id, None)) is not None:
+            self.stopped.append(found[0])
+
     def cut_off_model(self, key: str, *, sent: bool) -> None:
         """A kill met a call of a model: whether it was sent, and may be billed, its attempts say."""
         if (found := self.under_way.pop(key, None)) is not None:

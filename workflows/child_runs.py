@@ -54,7 +54,12 @@ async def perform(run: Run, spec: ToolSpec, call: CallPart) -> ToolResult:
     if (why := children.too_deep(_depth(run), run.spec.depth)) is not None:
         run.report.over(call.call_id)
         return ToolResult(content=f"ToolFailed: {agent} was not started: {why}", is_error=True)
-    given = await _given(run, spec)
+    try:
+        given = await _given(run, spec)
+        run.go_on()
+    except asyncio.CancelledError:
+        run.report.never_begun(call.call_id)
+        raise
     if isinstance(given, Refusal):
         run.report.over(call.call_id)
         return ToolResult(content=f"Not run: {given.reason}.", is_error=True)

@@ -28,6 +28,7 @@ class Circuits:
     async def wait(self, run: Run, left: float | None, failed: dict[str, str]) -> bool:
         """Wait, durably, for the first breaker that may be tried, and let its models be asked again. ``False``: none is
         open, or the run has not the time."""
+        run.go_on()
         patience = run.spec.bounds.breaker_wait - self.waited if left is None else left
         delay = until_retry(self.open, workflow.now(), workflow.random().random(), patience)
         if delay is None:

@@ -73,7 +73,8 @@ class Duties:
         task.add_done_callback(self._runs_told.discard)
 
     async def _tell(self, order: KillOrder) -> None:
-        note = Note(reason=order.reason, by=order.by, fleet_knows=True)
+        # Not ``fleet_knows``: the order does not cover the calls that the run asks for until it hears of it.
+        note = Note(reason=order.reason, by=order.by)
         try:
             await workflow.get_external_workflow_handle(order.subject).signal("kill", note)
         except ApplicationError as error:  # there is no such run, or it has ended

@@ -144,6 +144,7 @@ async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseRe
     """The account's answer; ``None``: others held the money for longer than the run waits."""
     call = LeaseCall(account=account.name, request=request, limit_usd=account.usd, window=account.window)
     left = budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=run.messages > 0))
+    run.go_on()
     try:
         return await workflow.execute_activity_method(
             ports.Ledgers.lease, call, **options.lease(run.task, account.name, left=left)

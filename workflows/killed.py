@@ -17,7 +17,8 @@ def stopped(run: Run, error: ActivityError) -> bool:
         case ApplicationError(type="RunKilled", message=message, details=details):
             told = next((each for each in details if isinstance(each, dict) and "by" in each), {})
             reason, by = str(told.get("reason", message))[:2000], str(told.get("by", "unknown"))[:200]
-            run.killed = run.killed or Note(reason=reason, by=by, fleet_knows=True)
+            # The kill of a single run covers the calls that it had asked for by then, and not those beside this one.
+            run.killed = run.killed or Note(reason=reason, by=by, fleet_knows=told.get("scope") != "run")
             return True
         case ApplicationError(type="CallStopped"):
             return True

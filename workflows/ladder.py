@@ -54,6 +54,7 @@ async def _recalled(run: Run) -> Recalled:
         before=workflow.now(),
         run=workflow.info().workflow_id,
     )
+    run.go_on()
     try:
         return await workflow.execute_activity_method(
             ports.Recall.recall, call, **options.recall(run.task, left=budget.seconds_left(run.limits, run.spent))

@@ -149,6 +149,7 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
 
 async def _execute(run: Run, call: ModelCall) -> ModelReply:
     """Make the call, and charge it whatever becomes of it."""
+    run.go_on()
     if _out_of_time(run, call.purpose):
         raise TurnFailed(_time_is_spent(run), "time")
     left = _seconds_left(run, call.purpose)

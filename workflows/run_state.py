@@ -5,6 +5,7 @@ It holds counters, never the conversation: that is in history, and a worker rebu
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -105,6 +106,7 @@ class Run:
     routing: list[Routed] = field(default_factory=list)
     paused: Note | None = None
     killed: Note | None = None
+    cancelled: bool = False
     ignored_signals: int = 0
     transcript: Transcript | None = None
     tier: Tier | None = None
@@ -329,13 +331,26 @@ class Run:
             kill_report=self.report.after_a_kill() if outcome == "killed" else None,
         )
 
+    @property
+    def ending(self) -> bool:
+        """It is killed or cancelled."""
+        return self.killed is not None or self.cancelled
+
+    def go_on(self) -> None:
+        """Asked before anything is begun. Raises ``CancelledError`` in a run that is killed or cancelled: a call in
+        flight may end by itself, and has used up its cancellation then; what comes after it would not be stopped."""
+        if self.ending:
+            raise asyncio.CancelledError
+
     async def unpaused(self) -> None:
         """Wait while the run is paused, before each call; the time does not count."""
+        self.go_on()
         if self.paused is None:
             return
         self.clock.stop()
         self.enter("paused")
         await workflow.wait_condition(lambda: self.paused is None)
+        self.go_on()
         self.clock.start()
         self.enter("waiting_approval" if self.waiting else "running")
 

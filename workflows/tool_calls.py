@@ -123,6 +123,7 @@ async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen])
             return not_made(go)
         if run.paused is not None:
             continue
+        run.go_on()
         if (left := _seconds_left(run)) is not None and left <= run.spec.bounds.least_seconds:
             return not_made("Not run: the time budget is spent.")
         rounds += 1
@@ -156,6 +157,7 @@ def _seconds_left(run: Run) -> float | None:
 
 async def _attempt(run: Run, spec: ToolSpec, call: CallPart, *, verify: bool = False) -> ToolResult:
     """A call that the model did not ask for. One that fails gives a result that says so."""
+    run.go_on()
     if (left := _seconds_left(run)) is not None and left <= run.spec.bounds.least_seconds:
         return ToolResult(content="the time budget is spent", is_error=True)
     name = f"{call.call_id}-verify" if verify else call.call_id

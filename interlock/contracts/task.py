@@ -87,7 +87,8 @@ class AgentResult(Wire):
 
 
 class Note(Asked):
-    """Payload of ``kill``, ``pause`` and ``resume``. ``fleet_knows``: of a kill, that ``FleetControl`` ordered it."""
+    """Payload of ``kill``, ``pause`` and ``resume``. ``fleet_knows``: of a kill, that every gate holds back
+    whatever the run asks for."""
 
     reason: Annotated[str, StringConstraints(max_length=2000)] = ""
     by: Who = "unknown"

@@ -42,6 +42,8 @@ def kill(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
         return state
     subject = "" if order.scope == "all" else order.subject
     new = Kill(scope=order.scope, subject=subject, reason=order.reason, by=order.by, at=now)
+    if order.run_knows and (before := state.kills.get(key)) is not None:  # it asked for calls until it heard: one kill
+        new = new.model_copy(update={"stopped": before.stopped, "refused": before.refused})
     return forget(state.model_copy(update={"kills": {**state.kills, key: new}}), now)
 
 

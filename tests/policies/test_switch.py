@@ -54,6 +54,13 @@ def test_the_kill_of_a_run_covers_what_it_had_asked_for_and_not_another_run_of_i
     assert fleet.covering(again.kills, "r1", "bob", later) is not None
 
 
+def test_a_run_that_tells_of_its_kill_again_is_counted_once() -> None:
+    state = fleet.count(killed(("run", "r1")), Stopped(scope="run", subject="r1", stopped=1, refused=2))
+    later = NOW + timedelta(seconds=1)
+    told = fleet.kill(state, KillOrder(scope="run", subject="r1", run_knows=True), later).kills["run:r1"]
+    assert (told.at, told.stopped, told.refused) == (later, 1, 2)
+
+
 def test_an_order_given_twice_is_one_and_the_first_reason_stays() -> None:
     state = killed(("user", "ada"))
     again = fleet.kill(state, KillOrder(scope="user", subject="ada", reason="another"), NOW)

@@ -179,6 +179,9 @@ async def test_more_tool_calls_than_allowed_kill_the_run(serve: Serve) -> None:
         result = await served.end(run)
         assert (result.outcome, result.tool_calls) == ("killed", 4)
         assert result.reason == "more than 4 tool calls (by interlock)"
+        assert result.usage.calls == (await activities(served.client, run.id)).count("model")
+        assert result.kill_report is not None
+        assert result.kill_report.unknown == ()
         with pytest.raises(WorkflowFailureError) as failed:
             await run.handle.result()
         assert isinstance(failed.value.cause, ApplicationError)
