@@ -135,6 +135,36 @@ def test_there_are_two_workers_and_their_paths_are_volumes(compose: Json) -> Non
     assert worker["read_only"]
 
 
+def test_every_documented_variable_of_a_worker_reaches_the_workers(compose: Json) -> None:
+    table = (ROOT / "docs/deploying.md").read_text()
+    documented = set(re.findall(r"^\| `(\w+)` \| (?:worker|both) \|", table, re.MULTILINE))
+    in_image = set(re.findall(r"\b(INTERLOCK_\w+)=", (DEPLOY / "Dockerfile").read_text()))
+    assert "INTERLOCK_LOG_REDACT" in documented
+    assert documented - compose["services"]["worker"]["environment"].keys() - in_image == set()
+
+
+def test_the_example_tells_of_each_variable_once() -> None:
+    told = re.findall(r"^# ?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert sorted(set(told)) == sorted(told)
+
+
+@pytest.mark.parametrize("fails", ["--wait", "createdb", "--dbname temporal$", "--dbname temporal_visibility$"])
+def test_a_restore_that_fails_starts_no_server(fails: str, tmp_path: Path) -> None:
+    """A server that is started next to half a backup makes an empty history of its own."""
+    page = (ROOT / "docs/deploying.md").read_text()
+    [block] = re.findall(r"```bash\n((?:(?!```).)*pg_restore.*?)```", page, re.DOTALL)
+    for name in re.findall(r"< (\S+)", block):
+        (tmp_path / name).touch()
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n! echo "$*" | grep -q -e \'{fails}\'\n')
+    docker.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", block], cwd=tmp_path, env=environment, check=False, timeout=60)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert re.search(fails, asked[-1])
+    assert "compose up -d" not in asked
+
+
 def test_what_has_no_health_check_is_watched_by_an_alert() -> None:
     watching = {rule["alert"]: rule["expr"] for rule in alerts()}
     for service, alert in WITHOUT_A_SHELL.items():
