@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 Complexity: TypeAlias = Literal["simple", "medium", "complex", "auto"]
 Tier: TypeAlias = Literal["simple", "medium", "complex"]
@@ -28,6 +29,18 @@ Count: TypeAlias = Annotated[int, Field(ge=0, strict=True)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Who: TypeAlias = Annotated[str, StringConstraints(max_length=200)]
+
+
+def _indexable(text: str) -> str:
+    """PostgreSQL takes no NUL, so a run with one would be in no list; the others would break lines of every log."""
+    for place, character in enumerate(text):
+        if unicodedata.category(character) == "Cc":
+            raise ValueError(f"must have no control characters; {character!r} is at {place}")
+    return text
+
+
+Indexed: TypeAlias = Annotated[str, AfterValidator(_indexable)]
+"""What the server's index is told as it stands."""
 
 Json: TypeAlias = Any  # any JSON value; pydantic's JsonValue costs a recursive validation of every tool result
 
@@ -81,7 +94,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     for item in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in item["loc"]) or "the object"
         unknown = unknown or item["type"] == "extra_forbidden"
-        said = "unknown field" if item["type"] == "extra_forbidden" else item["msg"]
+        said = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         value = repr(item["input"])
         shown = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {value[:60]})"
         lines.append(f"{field}: {said}{shown}")

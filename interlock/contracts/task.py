@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from interlock.contracts.base import Asked, Complexity, Count, Money, Outcome, Seconds, Source, State, Who, Wire, unset
+from interlock.contracts.base import (
+    Asked,
+    Complexity,
+    Count,
+    Indexed,
+    Money,
+    Outcome,
+    Seconds,
+    Source,
+    State,
+    Who,
+    Wire,
+    unset,
+)
 from interlock.contracts.children import ParentRun
 from interlock.contracts.fleet import KillReport
 
@@ -38,9 +51,9 @@ class AgentTask(Asked):
     priority  1 before 5, where runs wait for a worker
     parent    set by a run that starts another as a tool"""
 
-    agent: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    agent: Annotated[Indexed, StringConstraints(min_length=1, max_length=64)]
     input: Annotated[str, StringConstraints(min_length=1)]
-    user_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "anonymous"
+    user_id: Annotated[Indexed, StringConstraints(min_length=1, max_length=200)] = "anonymous"
     complexity: Complexity = "medium"
     limits: Limits | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
