@@ -47,19 +47,19 @@ class ModelActivity(ports.Models):
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
             if not asked_for():
-                activity.heartbeat(attempts)
+                activity.heartbeat(_on_record(attempts, "CallBrokenOff"))
                 why = "the worker is shutting down" if activity.is_worker_shutdown() else "nobody asked for its end"
                 raise ApplicationError(f"broken off: {why}", attempts, type="CallBrokenOff") from None
             # A failure and not a cancellation, of which the SDK drops the details: the run charges what a call
             # that was stopped may have cost.
             raise application_error(Failure("CallStopped", "stopped in flight"), call.retry, attempts) from None
         except Failure as failure:
-            activity.heartbeat(attempts)  # what the next attempt knows of this one
+            activity.heartbeat(_on_record(attempts, failure.kind))  # what the next attempt knows of this one
             raise application_error(failure, call.retry, attempts, failure.told) from failure
         except Exception as error:
             log.exception("model.failed", model=call.model, key=call.key)
             unexpected = Failure("ModelUnavailable", f"{call.model}: {type(error).__name__}: {error}", fate="unknown")
-            activity.heartbeat(attempts)
+            activity.heartbeat(_on_record(attempts, unexpected.kind))
             raise application_error(unexpected, call.retry, attempts) from None
         return reply.model_copy(update={"transcript": after}) if call.carry else reply
 
@@ -125,6 +125,15 @@ def earlier_attempts() -> list[Attempt]:
     numbers = {attempt.number for attempt in told}
     untold = [number for number in range(1, info.attempt) if number not in numbers]
     return [*told, *(Attempt(number=number, fate="unknown", error="never reported") for number in untold)]
+
+
+def _on_record(attempts: list[Attempt], error: str) -> list[Attempt]:
+    """``attempts`` with this one among them. One that was refused before anything was sent would be taken for one that
+    nobody knows of, and charged, by the next."""
+    number = activity.info().attempt
+    if any(attempt.number == number for attempt in attempts):
+        return attempts
+    return [*attempts, Attempt(number=number, fate="unbilled", error=error)]
 
 
 def _request(call: ModelCall, transcript: Transcript, seconds: float) -> Request:

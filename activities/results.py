@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from temporalio import activity
 
@@ -32,6 +34,9 @@ async def _kept(data: bytes) -> str:
             activity.info().workflow_id or "",
             data[:MOST_KEPT],
         )
+    except asyncio.CancelledError:  # a kill: that it has run is told at once
+        log.warning("result.not_kept", bytes=len(data), error="stopped")
+        return ""
     except Exception as error:  # noqa: BLE001  # a full disk, a codec without its key
         log.warning("result.not_kept", bytes=len(data), error=f"{type(error).__name__}: {error}")
         return ""

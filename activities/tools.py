@@ -59,7 +59,7 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
         if call.verify:
             asked, arguments = _verifier(tool, call), {**tool.defaults, **arguments}
         left = _patience()
-        let_in = False
+        let_in = activity.info().attempt > 1  # an earlier attempt may have been
         try:
             async with (
                 heartbeating(),

@@ -112,7 +112,7 @@ async def test_nothing_more_is_begun_though_the_call_in_flight_ends_by_itself(se
         assert result.outcome == ("killed" if how == "kill" else "cancelled")
         assert await activities(served.client, run.id) == ["resolve_agent", "model"]
         if how == "kill":
-            assert (result.usage.attempts, result.usage.usd_unsettled) == (1, 0)
+            assert result.usage.attempts == 1
             assert result.kill_report == KillReport()
 
 
