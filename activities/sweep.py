@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -22,10 +21,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.heartbeat import heartbeating
 from interlock import ports
-from interlock.contracts import Kill, Note, Sweep, SweepCall
-from interlock.killing import BUSY, CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, open_runs, step
+from interlock.contracts import Note, Sweep, SweepCall
+from interlock.killing import BUSY, CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, ids_of_open_runs, step
 from interlock.policies.fleet import name, words
-from interlock.search_attributes import AGENT_USER
 
 log = structlog.get_logger("interlock.sweep")
 
@@ -71,7 +69,8 @@ class _Sweeping:
     async def run(self) -> Sweep:
         empty = 0
         while empty < 2:
-            found = [run async for run in self._open_runs()]
+            killed = self.call.kill
+            found = [run async for run in ids_of_open_runs(self.client, killed.scope, killed.subject, killed.at)]
             self._note(found)
             empty = empty + 1 if not found else 0
             await self._take_all(found)
@@ -127,10 +126,3 @@ class _Sweeping:
         self.moved = time.monotonic()
         if not accepted:
             log.warning("sweep.refused", run_id=run, rung=rung)
-
-    async def _open_runs(self) -> AsyncIterator[str]:
-        killed: Kill = self.call.kill
-        async for execution in self.client.list_workflows(open_runs(killed.scope, killed.subject, killed.at)):
-            user = execution.typed_search_attributes.get(AGENT_USER)
-            if killed.scope == "all" or user == killed.subject:
-                yield execution.id

@@ -52,7 +52,7 @@ from interlock.errors import BadRequest, InterlockError, RunFailed, RunNotFound
 from interlock.fleet import fleet_id
 from interlock.forking import carried_to
 from interlock.history import transcript_of
-from interlock.killing import Rung, ended_as, tell_fleet, walk
+from interlock.killing import Rung, how_ended, tell_fleet, walk
 from interlock.options import turn
 from interlock.policies import details
 from interlock.run_trace import trace_of
@@ -100,8 +100,7 @@ class Run:
         Raises ``RunNotFound``, or ``BadRequest`` when the run has ended already, saying how."""
         note = valid(Note, reason=reason, by=by)
         try:
-            described = await self.handle.describe(rpc_timeout=PATIENCE)
-            if (how := ended_as(described)) is not None:
+            if (how := await how_ended(self.handle)) is not None:
                 raise BadRequest(f"run {self.id} has already ended: {how}")
             return await walk(self.handle, note, self._drop)
         except RPCError as error:

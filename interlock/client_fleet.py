@@ -21,9 +21,8 @@ from interlock.connection import PATIENCE, refused, valid
 from interlock.contracts import BreakerSettings, Configure, FleetStatus, KillOrder, Scope, Sweep
 from interlock.errors import BadRequest, NoWorker
 from interlock.fleet import FleetView
-from interlock.killing import open_runs
+from interlock.killing import ids_of_open_runs, open_runs
 from interlock.policies.fleet import name
-from interlock.search_attributes import AGENT_USER
 
 T = TypeVar("T")
 
@@ -80,11 +79,9 @@ class Fleet:
     async def open_runs(self, scope: Scope, subject: str = "", at: datetime | None = None) -> int:
         """How many runs are open that a kill covers, as the index knows it: a moment behind. ``at``: when the kill was
         given; runs that were started later, which are refused, are not counted."""
-        where = open_runs(scope, subject, at)
         if scope == "all":
-            return (await self.client.count_workflows(where, rpc_timeout=PATIENCE)).count
-        users = [found.typed_search_attributes.get(AGENT_USER) async for found in self.client.list_workflows(where)]
-        return users.count(subject)
+            return (await self.client.count_workflows(open_runs(scope, subject, at), rpc_timeout=PATIENCE)).count
+        return len([run async for run in ids_of_open_runs(self.client, scope, subject, at)])
 
     async def _describe(self) -> WorkflowExecutionDescription:
         try:

@@ -3,21 +3,36 @@
 A signal ends a run in order. It cannot end one whose workflow task keeps failing (a bug, a bad deploy, a payload
 that nobody can read) or that has taken its 10,000 signals; a cancellation cannot end the former. Termination always
 works, and nothing of the run's own is settled then: its leases are charged in full when their ledger finds it gone.
+So a run that has heard is given time to end in order.
+
+A run that was paused by Temporal's own command (``temporal workflow pause``) hears nothing either, and the SDK has no
+word for its status: whatever reads one raises ``ValueError``. It is open all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowHandle
+import structlog
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+)
+from temporalio.converter import decode_typed_search_attributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from interlock.contracts import KillOrder, Note, Scope
 from interlock.errors import BadRequest
-from interlock.search_attributes import of_user
+from interlock.search_attributes import AGENT_USER, of_user
+
+log = structlog.get_logger("interlock.killing")
 
 Rung: TypeAlias = Literal["signal", "cancel", "terminate"]
 RUNGS: tuple[Rung, ...] = ("signal", "cancel", "terminate")
@@ -26,7 +41,11 @@ SIGNAL_PATIENCE = 2.0
 CANCEL_PATIENCE = 3.0
 """Seconds a rung is given to end the run before the next is taken."""
 
+IN_ORDER = 10.0
+"""Seconds more that a run is given which has heard of its end: it settles with its accounts, and says what it did."""
+
 _REQUEST = timedelta(seconds=4)
+_LISTED = timedelta(seconds=10)
 
 BUSY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
 """What a server answers that has too much to do, or nothing at all: the same may be asked again."""
@@ -38,13 +57,30 @@ _LATE = timedelta(seconds=2)
 def open_runs(scope: Scope, subject: str, at: datetime | None = None) -> str:
     """A filter for the open runs that a kill covers. ``at``: when it was given. Runs that were started later are not
     among them: they are refused at the gate before their first call, and there may be no end of them."""
-    where = ["WorkflowType = 'AgentRun'", "ExecutionStatus = 'Running'"]
+    where = ["WorkflowType = 'AgentRun'", "CloseTime IS NULL"]  # not by its status: it may be paused
     if at is not None:
         until = (at + _LATE).astimezone(UTC)
         where.append(f"StartTime <= '{until:%Y-%m-%dT%H:%M:%SZ}'")
     if scope == "user":
         where += of_user(subject)
     return " AND ".join(where)
+
+
+async def ids_of_open_runs(
+    client: Client, scope: Scope, subject: str, at: datetime | None = None
+) -> AsyncIterator[str]:
+    """The open runs that a kill covers, by their ids. The index may take one user for another; here they are told
+    apart."""
+    request = ListWorkflowExecutionsRequest(namespace=client.namespace, query=open_runs(scope, subject, at))
+    while True:
+        found = await client.workflow_service.list_workflow_executions(request, retry=True, timeout=_LISTED)
+        for each in found.executions:
+            user = decode_typed_search_attributes(each.search_attributes).get(AGENT_USER)
+            if scope == "all" or user == subject:
+                yield each.execution.workflow_id
+        if not found.next_page_token:
+            return
+        request.next_page_token = found.next_page_token
 
 
 async def tell_fleet(client: Client, fleet: str, order: KillOrder) -> bool:
@@ -92,12 +128,37 @@ async def walk(handle: WorkflowHandle[Any, Any], note: Note, drop: Callable[[Not
             raise
         taken = rung
         if rung == "cancel":
-            await drop(note)
+            try:
+                await drop(note)
+            except RPCError as error:  # the run is ended all the same
+                log.warning("kill.fleet_not_told", run_id=handle.id, error=error.message)
         if accepted and await ended_within(handle, patience):
+            return taken
+        if rung == "cancel" and await _hears(handle) and await ended_within(handle, IN_ORDER):
             return taken
     if not await ended_within(handle, 0):
         raise BadRequest(f"run {handle.id} is still open: the server has terminated nothing; ask whoever runs it")
     return taken
+
+
+async def how_ended(handle: WorkflowHandle[Any, Any]) -> str | None:
+    """How a run has ended, in Temporal's words; ``None``: it has not."""
+    described = await _described(handle)
+    return None if described is None else ended_as(described)
+
+
+async def _described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescription | None:
+    """``None``: it was paused by Temporal's own command, and is open."""
+    try:
+        return await handle.describe(rpc_timeout=_REQUEST)
+    except ValueError:
+        return None
+
+
+async def _hears(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether it has taken in all that it was told: a task of one that cannot waits, or fails again and again."""
+    described = await _described(handle)
+    return described is not None and not described.raw_description.HasField("pending_workflow_task")
 
 
 def ended_as(described: WorkflowExecution) -> str | None:
@@ -113,8 +174,7 @@ async def ended_within(handle: WorkflowHandle[Any, Any], seconds: float) -> bool
     deadline = asyncio.get_running_loop().time() + seconds
     wait = 0.02
     while True:
-        described = await handle.describe(rpc_timeout=_REQUEST)
-        if ended_as(described) is not None:
+        if await how_ended(handle) is not None:
             return True
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:

@@ -23,8 +23,9 @@ HEARTBEAT_EVERY = timedelta(seconds=2)
 for where the server does not push it. A kill does not. Each is a write to the server, for every call in flight; and it
 has to be less than ``CANCEL_PATIENCE``, or nobody would wait for a cancelled call to tell what it may have cost."""
 
-CANCEL_PATIENCE = timedelta(seconds=5)
-"""How long an ended run waits for calls in flight to say how they ended."""
+CANCEL_PATIENCE = timedelta(seconds=3)
+"""How long an ended run waits for calls in flight to say how they ended. With what it settles afterwards it has to be
+less than the ladder of a kill takes to its last rung (``interlock.killing``)."""
 
 
 def patience(allowed: timedelta) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
@@ -23,7 +24,7 @@ from activities.reports import Reports
 from interlock import AgentResult, AgentTask, Interlock
 from interlock.client import Run
 from interlock.contracts import BreakerSettings
-from interlock.errors import Failure
+from interlock.errors import Failure, RunFailed
 from interlock.testing import replay, temporal_server
 from tests.billing import Reply, Request
 from tests.billing.behaviours import always
@@ -167,9 +168,11 @@ async def test_whose_workflow_task_keeps_failing(serve: Serve, temporal: Client)
 
 
 async def test_that_has_taken_its_signals(serve: Serve) -> None:
-    """A server that takes 20 signals a run instead of 10,000: the 21st is a kill, and a cancellation follows it."""
+    """A server that takes 20 signals a run instead of 10,000: the 21st is a kill, and a cancellation follows it. And
+    meanwhile: runs that Temporal's own command has paused, which the client library cannot even describe."""
+    config = {"history.maximumSignalsPerExecution": 20, "frontend.WorkflowPauseEnabled": True}
     async with (
-        temporal_server(config={"history.maximumSignalsPerExecution": 20}) as environment,
+        temporal_server(config=config) as environment,
         billed(always(Reply(hang=True))) as provider,
         serve(patient, client=environment.client) as served,
     ):
@@ -177,11 +180,29 @@ async def test_that_has_taken_its_signals(serve: Serve) -> None:
         await provider.until(lambda server: len(server.requests) == 1)
         for number in range(20):
             await run.steer(f"more {number}")
-        assert await run.kill("enough", "ops") == "cancel"
-        await provider.until(lambda server: server.requests[0].closed_at is not None)
+        paused = [await served.start("patient", user_id="ada") for _ in range(2)]
+        await provider.until(lambda server: len(server.requests) == 3)
+        for each in paused:
+            await paused_by_temporal(each)
+        rungs = asyncio.gather(run.kill("enough", "ops"), paused[0].kill("enough", "ops"))
+        await served.interlock.fleet.kill("user", "ada", "enough", "ops")
+        assert tuple(await rungs) == ("cancel", "terminate")
+        await provider.until(lambda server: all(each.closed_at is not None for each in server.requests))
         result = await served.end(run)
         assert result.outcome in ("killed", "cancelled")
-    assert len(provider.requests) == 1
+        with pytest.raises(RunFailed, match="killed: user ada: enough"):
+            await paused[1].result()
+        assert (await paused[1].handle.describe()).status is WorkflowExecutionStatus.TERMINATED
+        assert await served.interlock.fleet.open_runs("user", "ada") == 0
+    assert len(provider.requests) == 3
+
+
+async def paused_by_temporal(run: Run) -> None:
+    client = run.handle._client
+    request = PauseWorkflowExecutionRequest(namespace=client.namespace, workflow_id=run.id, reason="a look")
+    await client.workflow_service.pause_workflow_execution(request)
+    with pytest.raises(ValueError, match="not a valid WorkflowExecutionStatus"):
+        await run.handle.describe()
 
 
 # -- while things break -----------------------------------------------------------------------------------------
