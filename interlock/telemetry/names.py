@@ -36,6 +36,7 @@ RECALL_FAILED: Final = "recall.failed"
 OBSERVE_FAILED: Final = "observe.failed"
 AUDIT_FAILED: Final = "audit.failed"
 ALERT_FAILED: Final = "alert.failed"
+GAUGE_FAILED: Final = "gauge.failed"
 
 # -- spans ------------------------------------------------------------------------------------------------
 
