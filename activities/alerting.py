@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import ssl
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -114,10 +116,11 @@ class Alerting:
         return True
 
     async def _later(self) -> None:
-        """When the minute is over, say how many more there were."""
-        await asyncio.sleep(max(0.0, self._posts[0] + self._minute - time.monotonic()) if self._posts else 0.0)
-        self._posts.append(time.monotonic())
-        await self._sum_up(tries=options.ALERT_RETRY.attempts)
+        """When the minute is over, say how many more there were; and again, of those that came while that was tried."""
+        while self._more:
+            await asyncio.sleep(max(0.0, self._posts[0] + self._minute - time.monotonic()) if self._posts else 0.0)
+            self._posts.append(time.monotonic())
+            await self._sum_up(tries=options.ALERT_RETRY.attempts)
 
     async def _sum_up(self, tries: int) -> None:
         more, self._more = self._more, Counter()
@@ -125,7 +128,11 @@ class Alerting:
         which = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         text = f"{several(more.total(), 'more alert')} in the last minute ({which}); the worker's log has them all"
         payload = {"text": text, "kind": "more", "key": "", "fields": kinds}
-        await _insist(lambda: _post(payload), "", tries)
+        try:
+            await _insist(lambda: _post(payload), "", tries)
+        except asyncio.CancelledError:
+            self._more += more
+            raise
 
     def _payload(self, alert: Alert) -> dict[str, Any]:
         """``text`` is what chat systems show; the rest is for programs."""
@@ -155,12 +162,18 @@ async def _insist(post: Callable[[], Awaitable[None]], key: str, tries: int = op
             await asyncio.sleep(backoff(options.ALERT_RETRY, number, random.random()))
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Who may have signed the webhook's certificate. To read it takes long enough to be felt by all calls in flight."""
+    return httpx2.create_ssl_context()
+
+
 async def _post(payload: dict[str, Any]) -> None:
     """One post. What is said of a failure is ours: what the client says of it may hold the address."""
     seconds = options.WEBHOOK_PATIENCE.total_seconds()
     try:
         address = WEBHOOK.reveal()  # from here on, no line shows it
-        async with asyncio.timeout(seconds), httpx2.AsyncClient(timeout=seconds) as client:
+        async with asyncio.timeout(seconds), httpx2.AsyncClient(timeout=seconds, verify=_trusted()) as client:
             answer = await client.post(address, json=payload)
     except TimeoutError:
         raise NotDelivered(f"the webhook did not answer within {seconds:g} s") from None
