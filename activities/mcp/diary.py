@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import structlog
 
+from interlock.secrets import redacted
+
 log = structlog.get_logger("interlock.mcp")
 
 _LONGEST = 1000
@@ -30,6 +32,8 @@ class Diary:
         log.debug("mcp.said", server=self.server, on=what, line=line)
 
     def clean(self, text: str) -> str:
+        """``text`` without them: also quoted or in base64, where they come from a ``Secret``."""
+        text = redacted(text)
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text

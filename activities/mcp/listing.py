@@ -6,6 +6,7 @@ All of it is the server's word. Its descriptions reach the model, bounded; its h
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def learn(server: McpServer, connection: Connection) -> list[AgentTool]:
     offered = connection.offered
     for what, names in (("allow", server.allow or ()), ("effects", server.effects)):
         if missing := [name for name in names if name not in offered]:
-            known = ", ".join(sorted(name[:64] for name in offered)[:50]) or "none"
+            known = connection.clean(", ".join(sorted(name[:64] for name in offered)[:50])) or "none"
             raise BadReference(f"MCP server {server.name}: {what} names {missing[0]!r}; its tools: {known}")
     chosen = [each for name, each in offered.items() if server.allow is None or name in server.allow]
     found: dict[str, McpTool] = {}
@@ -108,7 +109,8 @@ def learn(server: McpServer, connection: Connection) -> list[AgentTool]:
         except ValueError as error:
             if server.allow is not None:
                 raise BadReference(f"MCP server {server.name}: tool {each.name[:64]!r}: {error}") from None
-            log.warning("mcp.tool_left_out", server=server.name, tool=each.name[:64], why=str(error))
+            name = connection.clean(each.name)[:64]
+            log.warning("mcp.tool_left_out", server=server.name, tool=name, why=str(error))
             continue
         if (other := found.setdefault(tool.name, tool)) is not tool:
             raise BadReference(
@@ -121,13 +123,15 @@ def learn(server: McpServer, connection: Connection) -> list[AgentTool]:
 def _tool(server: McpServer, connection: Connection, offered: Offered) -> McpTool:
     if not 1 <= len(offered.name) <= 128 or not offered.name.isprintable():
         raise ValueError("its name is not 1 to 128 printable characters")
+    if connection.clean(offered.name) != offered.name:
+        raise ValueError("its name holds a secret that the server was given")
     return McpTool(
         connection=connection,
         remote=offered.name,
         name=server.tool_name(offered.name),
         known_as=server.dependency(offered.name),
         description=_description(offered, connection),
-        parameters=tamed(offered.input_schema),
+        parameters=tamed(_clean(offered.input_schema, connection)),
         effect=server.effects.get(offered.name, "write"),
         timeout=server.timeout,
         retry=server.retry,
@@ -135,10 +139,16 @@ def _tool(server: McpServer, connection: Connection, offered: Offered) -> McpToo
     )
 
 
+def _clean(schema: Any, connection: Connection) -> Any:
+    """A schema without the secrets that the server was given, as values or as names: runs record it. Raises
+    ``ValueError`` where that leaves no schema."""
+    return json.loads(connection.clean(json.dumps(schema, ensure_ascii=False)))
+
+
 def _description(offered: Offered, connection: Connection) -> str:
-    text = connection.clean(offered.description or offered.title or offered.name)
+    text = offered.description or offered.title or offered.name
     shown = "".join(character for character in text if character.isprintable() or character in "\n\t")
-    data = shown.encode(errors="replace")
+    data = connection.clean(shown).encode(errors="replace")
     if len(data) <= MOST_DESCRIPTION:
         return data.decode()
     return f"{data[:MOST_DESCRIPTION].decode(errors='ignore')}\n[cut: {len(data)} bytes in all]"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -48,6 +49,14 @@ def offered() -> list[dict[str, Any]]:
                 tool("bad\nname"),
                 tool("n" * 200),
             ]
+        case "leaks":
+            token = os.environ["TOKEN"]
+            shapes = {f"of {token}": {"type": "string", "default": f'a "{token}"', "enum": [f"{token}\n", "x"]}}
+            coded = base64.b64encode(f"user:{token}".encode()).decode()
+            told = tool(
+                "told", {**OBJECT, "properties": shapes}, description=f"Basic {coded}, {token[:3]}\u200b{token[3:]}"
+            )
+            return [told, tool(f"say_{token}")]
         case "misshapen":
             return [tool("fine"), tool("array", {"type": "array"})]
         case "many":

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from activities.agents import BadReference
+from interlock import Secret
 from interlock.mcp_server import McpServer, mcp
 from interlock.testing import call
 from tests.conftest import Serve, source_root
@@ -99,6 +100,20 @@ async def test_descriptions_are_bounded_and_printable() -> None:
     assert len(long.description.encode()) < 4200
     assert long.description.endswith("[cut: 200000 bytes in all]")
     assert escapes.description == "a[2Jbc"
+
+
+async def test_a_secret_that_a_server_was_given_enters_no_history_by_what_it_offers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MCP_LEAKED_TOKEN", 'pa"ss-2291-word')
+    [told] = (await spec(hostile("leaks", env={"TOKEN": Secret("MCP_LEAKED_TOKEN")}))).tools
+    label = "[secret MCP_LEAKED_TOKEN]"
+    assert told.name == "h_told"
+    assert told.description == f"Basic dXNlcjp{label}Q=, {label}"
+    assert told.parameters["properties"] == {
+        f"of {label}": {"type": "string", "default": f'a "{label}"', "enum": [f"{label}\n", "x"]}
+    }
+    assert "2291" not in told.model_dump_json()
 
 
 async def test_schemas_that_would_harm_are_left_out() -> None:
