@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 DEFAULT_UI = "http://localhost:8233"
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # and what turns a line round
 
 
 def dollars(value: Decimal | float) -> str:
@@ -53,7 +53,8 @@ def quoted(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
+    """``text`` on one line, of characters that can be seen."""
+    return "".join(each for each in " ".join(text.split()) if each.isprintable())
 
 
 def ui_url() -> str:

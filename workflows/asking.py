@@ -50,7 +50,7 @@ async def ask(run: Run, question: PendingApproval) -> Decided:
             await workflow.wait_condition(
                 lambda: question.call_id not in run.waiting,
                 timeout=None if question.expires is None else question.expires - question.since,
-                timeout_summary=approval.question(question),
+                timeout_summary=approval.timer(workflow.info().workflow_id, question),
             )
     except BaseException:  # killed or cancelled: nobody need decide any more
         run.waiting.pop(question.call_id, None)

@@ -17,11 +17,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from interlock.contracts import AgentSpec, Decided, Decision, PendingApproval, ToolSpec
+
+MOST_SUMMARY = 300
+"""Bytes of a timer's summary."""
 
 OUTCOME = "-outcome"
 """Ends the id of the question what became of a call: an answer to whether to make it must not answer that."""
@@ -83,10 +87,24 @@ def rejected(tool: str, decided: Decided) -> str:
 
 
 def question(pending: PendingApproval) -> str:
-    """``waiting for approval of send_email``: the summary of the timer."""
+    """``waiting for approval of send_email``."""
     if pending.kind == "outcome":
         return f"waiting for word whether {pending.tool} took effect"
     return f"waiting for approval of {pending.tool}"
+
+
+def timer(run: str, pending: PendingApproval) -> str:
+    """``waiting for approval of send_email · interlock approve RUN CALL``: the summary of the timer. Servers refuse a
+    long one: a command is there whole, or not at all."""
+    text = f"{question(pending)} · {commands(run, pending)[0]}"
+    return text if len(text.encode(errors="replace")) <= MOST_SUMMARY else question(pending)
+
+
+def arguments(pending: PendingApproval) -> str:
+    """What a person decides on: the same JSON, in which every character can be seen. One that turns the text round, or
+    has no width, would have another call approved than the one that is read."""
+    seen = (each if each.isprintable() or each in "\n\r\t" else json.dumps(each)[1:-1] for each in pending.arguments)
+    return "".join(seen)
 
 
 def commands(run: str, pending: PendingApproval) -> tuple[str, str]:

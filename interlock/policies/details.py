@@ -32,6 +32,7 @@ from interlock.contracts import (
     RunStatus,
     State,
 )
+from interlock.policies import approval
 from interlock.policies.budget import dollars, spent_of
 
 MOST = 20
@@ -171,9 +172,15 @@ def _tools(found: Sequence[KilledCall]) -> str:
 
 def _approval(run: str, asked: PendingApproval) -> Iterable[Sequence[str]]:
     until = "" if asked.expires is None else f", until {_time(asked.expires)}"
-    yield [f"**Waits for a person**: {code(asked.tool)} since {_time(asked.since)}{until}"]
-    yield [f"- {code(asked.arguments)}"]
-    yield _fence(["interlock", "approve", run, asked.call_id], ["interlock", "reject", run, asked.call_id])
+    what = "Waits for a person" if asked.kind == "approval" else "Waits for word whether it took effect"
+    yield [f"**{what}**: {code(asked.tool)} since {_time(asked.since)}{until}"]
+    arguments = approval.arguments(asked).replace("`", "\\u0060")  # the same, in JSON
+    yield [f"- {code(arguments, MOST_INPUT)}", f"- why: {code(asked.why, MOST_INPUT)}" if asked.why else ""]
+    if len(arguments) > MOST_INPUT:
+        yield ["the arguments go on; nobody should decide on a part of them. The whole, and how to decide:"]
+        yield _fence(["interlock", "status", run])
+    else:
+        yield _fence(["interlock", "approve", run, asked.call_id], ["interlock", "reject", run, asked.call_id])
 
 
 def _commands(status: RunStatus) -> Sequence[str]:

@@ -20,8 +20,9 @@ from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, Tab
 from interlock.cli import conversation, waterfall
 from interlock.cli.index import Found
 from interlock.client import Interlock
-from interlock.contracts import FleetStatus, RunStatus
+from interlock.contracts import FleetStatus, PendingApproval, RunStatus
 from interlock.errors import InterlockError
+from interlock.policies import approval
 from interlock.present import one_line
 from interlock.top import panels, rows
 from interlock.top.screens import Ask, Reading
@@ -316,12 +317,11 @@ class Top(App[None]):
         def answered(yes: bool | None) -> None:
             if yes:
                 done = "approved" if approve else "rejected"
-                self._tell(
-                    partial(run.decide, call.call_id, approve, SAID, self._by), f"{done}: {call.tool} of {found.run}"
-                )
+                # For these arguments: the call that waits may be another one when this is answered.
+                decide = partial(run.decide, call.call_id, approve, SAID, self._by, arguments_hash=call.arguments_hash)
+                self._tell(decide, f"{done}: {call.tool} of {found.run}")
 
-        verb = "Approve" if approve else "Reject"
-        self.push_screen(Ask(f"{verb} {call.tool}({call.arguments})?", f"{call.call_id} of {found.run}"), answered)
+        self.push_screen(Ask(_asked(call, approve=approve), f"{call.call_id} of {found.run}: {call.why}"), answered)
 
     @work(group="actions")
     async def _tell(self, request: Callable[[], Awaitable[object]], done: str) -> None:
@@ -359,3 +359,11 @@ class Top(App[None]):
     @on(Input.Submitted, "#filter")
     def _filter_stays(self) -> None:
         self._table.focus()
+
+
+def _asked(call: PendingApproval, *, approve: bool) -> str:
+    """What is answered with yes, the arguments whole."""
+    made = f"{call.tool}({approval.arguments(call)})"
+    if call.kind == "outcome":
+        return f"{made}: {'it did take effect' if approve else 'it took no effect'}?"
+    return f"{'Approve' if approve else 'Reject'} {made}?"

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
@@ -72,8 +72,9 @@ class Ask(ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [("y", "yes", "yes"), ("n,escape,q", "no", "no")]
     CSS = """
     Ask { align: center middle; }
-    Ask > Vertical {
-        width: 72; max-width: 90%; height: auto; padding: 1 2; border: round $error; background: $surface;
+    Ask > VerticalScroll {
+        width: 72; max-width: 90%; height: auto; max-height: 90%;
+        padding: 1 2; border: round $error; background: $surface;
     }
     Ask #keys { margin-top: 1; }
     """
@@ -83,9 +84,9 @@ class Ask(ModalScreen[bool]):
         self._question, self._then = question, then
 
     def compose(self) -> ComposeResult:
-        with Vertical():
+        with VerticalScroll():
             yield Static(Text(one_line(self._question), "bold"), id="question")
-            yield Static(Text(self._then, "dim"))
+            yield Static(Text(one_line(self._then), "dim"))
             yield Static(Text.assemble(("y", "bold"), " yes    ", ("n", "bold"), " no"), id="keys")
 
     def action_yes(self) -> None:

@@ -45,5 +45,6 @@ async def test_what_waits_is_listed_shown_and_decided(serve: Serve, cli: Command
         assert world.sent == ["ada"]
         assert [message.content for message in await told(served, run)][1].endswith("rejected send_email: not bob.")
         followed = await cli("follow", run.id)
-        for remark in ("waiting for approval of send_email\n", "approved s1c1 by ", ": fine\n", "rejected s2c1 by "):
+        waited = f"waiting for approval of send_email · interlock approve {run.id} s1c1\n"
+        for remark in (waited, "approved s1c1 by ", ": fine\n", "rejected s2c1 by "):
             assert remark in followed.out

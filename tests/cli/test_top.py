@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from interlock.top.screens import Ask, Reading
 from tests.cli.conftest import COMMAND, CommandLine
 from tests.cli.terminal import terminal
 from tests.conftest import Serve
+from tests.runs.world import World, agent, told, waits
 
 WIDE = (160, 44)
 
@@ -201,6 +203,42 @@ async def test_a_paused_run_goes_on_and_where_nothing_waits_there_is_nothing_to_
             await pilot.press("p")
             assert (await served.end(run)).output == "done"
             await until(top, pilot, lambda: shown(top) == [])
+
+
+def asks(top: Top, question: str) -> bool:
+    return question in above(top)
+
+
+async def test_what_waits_is_shown_whole_and_decided(serve: Serve, own: Client) -> None:
+    world = World()
+    turns = [call("send_email", to="ada\u202e", text="x" * 300), call("send_email", to="bob"), call("lost")]
+
+    @tool(effect="write", on_unknown="ask")
+    def lost() -> str:
+        """Write, and lose the answer."""
+        raise TimeoutError("no answer")
+
+    async with (
+        serve(agent("top-asks", turns, [world.send(), lost]), client=own) as served,
+        watched(own) as (top, pilot),
+    ):
+        run = await served.start("top-asks")
+        for call_id, key, question in (
+            ("s1c1", "a", f'Approve send_email({{"to": "ada\\u202e", "text": "{"x" * 300}"}})?'),
+            ("s2c1", "r", 'Reject send_email({"to": "bob"})?'),
+            ("s3c1-outcome", "r", "lost({}): it took no effect?"),
+        ):
+            await waits(run, call_id)
+            await until(top, pilot, lambda: len(shown(top)) == 1)
+            await pilot.press(key)
+            await until(top, pilot, partial(asks, top, question))
+            await pilot.press("y")
+            await until(top, pilot, lambda: not isinstance(top.screen, Ask))
+        await served.end(run)
+        assert world.sent == ["ada\u202e"]
+        messages = [message.content for message in await told(served, run)]
+    assert messages[1].startswith("Not run: ada rejected send_email: from interlock top")
+    assert messages[2].startswith("ToolFailed: lost did not report back; ada says that it took no effect")
 
 
 async def test_a_server_that_is_gone_is_said_and_found_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -84,6 +85,21 @@ def test_a_hash_is_of_one_tool_and_its_arguments(tool: str, arguments: str, othe
 def test_the_commands_are_the_ones_to_type() -> None:
     yes, no = approval.commands("it's a run", pending())
     assert (yes, no) == ("interlock approve 'it'\"'\"'s a run' s1c1", "interlock reject 'it'\"'\"'s a run' s1c1")
+
+
+def test_the_timer_says_how_to_decide_where_there_is_room() -> None:
+    assert approval.timer("r", pending()) == "waiting for approval of send · interlock approve r s1c1"
+    assert approval.timer("é" * 200, pending()) == "waiting for approval of send"
+
+
+@given(
+    st.text(alphabet=st.one_of(st.sampled_from('\u202e\u200b\u00a0"\\`'), st.characters(codec="utf-8")), max_size=40)
+)
+def test_what_is_shown_for_a_decision_is_the_same_json_with_nothing_hidden(text: str) -> None:
+    asked = json.dumps({"to": text}, ensure_ascii=False)
+    shown = approval.arguments(pending().model_copy(update={"arguments": asked}))
+    assert json.loads(shown) == json.loads(asked)
+    assert shown.isprintable()
 
 
 def test_what_the_model_is_told_of_a_rejection() -> None:

@@ -40,6 +40,12 @@ RUN = RunStatus(
     usage=Usage(usd=Decimal("0.0144"), input_tokens=2000, output_tokens=345),
 )
 WAITS = PendingApproval(call_id="call-7", tool="send_email", arguments='{"to": "x"}', since=NOON, expires=NOON)
+
+
+def asks_for(to: str) -> PendingApproval:
+    return WAITS.model_copy(update={"arguments": f'{{"to": "{to}"}}'})
+
+
 CALL = KilledCall(call_id="1", tool="search")
 REPORT = KillReport(completed=(CALL, CALL), unknown=(KilledCall(call_id="2", tool="send_email"),))
 LEDGER = LedgerStatus(
@@ -87,6 +93,23 @@ KILLED = Kill(scope="user", subject="ada", reason="loops", by="grace", at=NOON, 
                 "```\ninterlock approve analyst-why-3f2a call-7\ninterlock reject analyst-why-3f2a call-7\n```",
             ],
         ),
+        (
+            {
+                "pending_approvals": (
+                    WAITS.model_copy(update={"kind": "outcome", "why": "it timed out. approve: it did"}),
+                )
+            },
+            [
+                "**Waits for word whether it took effect**: `send_email` since 12:00:05 UTC, until 12:00:05 UTC",
+                '- `{"to": "x"}`\n- why: `it timed out. approve: it did`\n',
+                "interlock approve analyst-why-3f2a call-7\n",
+            ],
+        ),
+        (
+            {"pending_approvals": (asks_for("y" * 900),)},
+            [f'- `{{"to": "{"y" * 900}"}}`\n', "interlock approve analyst"],
+        ),
+        ({"pending_approvals": (asks_for("a\u202eb\u200b`c"),)}, ['- `{"to": "a\\u202eb\\u200b\\u0060c"}`']),
         ({"run": "two words; rm"}, ["interlock kill 'two words; rm'"]),
     ],
 )
@@ -94,6 +117,13 @@ def test_a_run(status: dict[str, object], shown: list[str]) -> None:
     text = details.of_run(RUN.model_copy(update=status))
     for each in shown:
         assert each in text
+
+
+def test_nobody_is_asked_to_approve_a_part_of_what_is_done() -> None:
+    text = details.of_run(RUN.model_copy(update={"pending_approvals": (asks_for("y" * 5000),)}))
+    assert "interlock approve" not in text
+    assert "interlock reject" not in text
+    assert "```\ninterlock status analyst-why-3f2a\n```" in text
 
 
 def test_every_state_has_a_word() -> None:

@@ -47,9 +47,10 @@ async def test_a_call_waits_for_a_person_and_says_so_everywhere(serve: Serve) ->
         assert pending.why == "every call of send_email needs approval"
         assert pending.expires == pending.since + timedelta(hours=24)
         assert (await run.status()).state == "waiting_approval"
-        assert await timers(run) == ["waiting for approval of send_email"]
+        command = f"interlock approve {run.id} s1c1"
+        assert await timers(run) == [f"waiting for approval of send_email · {command}"]
         details = await run.handle.query("__temporal_workflow_metadata")
-        assert f"interlock approve {run.id} s1c1" in str(details)
+        assert command in str(details)
         assert world.sent == []
         status = await run.decide("s1c1", approve=True, reason="fine", by="ann", arguments_hash=pending.arguments_hash)
         assert status.pending_approvals == ()
