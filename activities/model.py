@@ -38,12 +38,13 @@ class ModelActivity(ports.Models):
 
     @activity.defn(name="model")
     async def model(self, call: ModelCall) -> ModelReply:
-        attempts = earlier_attempts()
+        attempts, began = earlier_attempts(), time.monotonic()
         try:
             transcript = await self._transcripts.before(call)
             paid = await self._journal.get(call.key) if attempts else None
             reply = _with_all(paid, attempts, call) if paid else await self._attempt(call, transcript, attempts)
-            reply = await self._predicates.asked(reply, transcript.spec)
+            async with heartbeating(lambda: (attempts,)):
+                reply = await self._predicates.asked(reply, transcript.spec, seconds=_for_predicates(began))
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
             if not asked_for():
@@ -109,6 +110,14 @@ class ModelActivity(ports.Models):
             raise
         attempts[-1] = _billed(attempt, answer)
         return answer
+
+
+def _for_predicates(began: float) -> float:
+    """Seconds that predicates may take of what is left of this attempt: an answer that was paid for is reported, and
+    what nobody could ask is for a person to decide."""
+    allowed = activity.info().start_to_close_timeout or options.HEARTBEAT_TIMEOUT
+    left = allowed.total_seconds() - (time.monotonic() - began)
+    return max(0.01, min(options.PREDICATE_PATIENCE.total_seconds(), left / 2))
 
 
 def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> ModelReply:
