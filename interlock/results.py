@@ -1,7 +1,8 @@
 """Results of tools that are too long for a history, whole, as files in the store: ``results/<sha256>``.
 
-A file is the text itself, in UTF-8; where payloads are encrypted it is a payload, encrypted as they are for that run.
-Its name is the hash of what is in it, so that a file can be checked, and one that exists is never written again.
+A file is the text itself, in UTF-8, and its name is the hash of that: the same result has the same name, and a file
+that exists is not written again. Where payloads are encrypted it is one, encrypted as they are for that run; its name
+is a keyed hash of the text, so that the same is still the same, and nobody can try what it might be.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import re
 import uuid
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, PayloadCodec, WorkflowSerializationContext
@@ -22,13 +24,24 @@ from interlock.tombstones import why_unreadable
 FOLDER = "results"
 
 
+@runtime_checkable
+class Names(Protocol):
+    """A codec that can name what it encrypts: ``interlock.encryption``, which not everybody has installed."""
+
+    def name(self, data: bytes) -> str: ...
+
+
 async def keep(converter: DataConverter, namespace: str, run: str, data: bytes) -> str:
     """Write a result of ``run``; its place in the store, ``results/<sha256>``. Raises ``OSError``, or what the codec
     raises."""
-    if (codec := _codec(converter, namespace, run)) is not None:
-        [payload] = await codec.encode([Payload(metadata={"encoding": b"binary/plain"}, data=data)])
-        data = payload.SerializeToString()
-    return await asyncio.to_thread(_write, store_directory(converter), data)
+    codec, store = _codec(converter, namespace, run), store_directory(converter)
+    if codec is None:
+        return await asyncio.to_thread(_write, store, data, hashlib.sha256(data).hexdigest())
+    [payload] = await codec.encode([Payload(metadata={"encoding": b"binary/plain"}, data=data)])
+    sealed = payload.SerializeToString()
+    # A codec of somebody else's has no keys to name it by: then the same result has another name each time.
+    name = codec.name(data) if isinstance(codec, Names) else hashlib.sha256(sealed).hexdigest()
+    return await asyncio.to_thread(_write, store, sealed, name)
 
 
 async def read(converter: DataConverter, namespace: str, run: str, digest: str) -> str:
@@ -59,8 +72,7 @@ def _codec(converter: DataConverter, namespace: str, run: str) -> PayloadCodec |
     return converter.with_context(WorkflowSerializationContext(namespace=namespace, workflow_id=run)).payload_codec
 
 
-def _write(store: Path, data: bytes) -> str:
-    digest = hashlib.sha256(data).hexdigest()
+def _write(store: Path, data: bytes, digest: str) -> str:
     path = store / FOLDER / digest
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

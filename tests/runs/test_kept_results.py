@@ -15,11 +15,12 @@ from temporalio.client import Client
 from temporalio.converter import PayloadCodec
 
 from activities import results as kept_results
-from interlock import Agent, tool
+from interlock import Agent, results, tool
 from interlock.cli import OK
 from interlock.contracts import ToolMessage
 from interlock.converter import data_converter, store_directory
 from interlock.errors import BadRequest
+from interlock.keys import Keys, new_key
 from interlock.testing import ScriptedModel, call, say
 from tests.cli.conftest import CommandLine, cli
 from tests.conftest import Serve, Served
@@ -132,3 +133,17 @@ async def test_where_payloads_are_encrypted_so_is_what_is_kept(serve: Serve, tem
     with pytest.raises(BadRequest, match="cannot be decoded"):
         await wrong.result_in_store(run, sha)
     assert [each.name for each in (tmp_path / "results").iterdir()] == [sha]
+
+
+async def test_an_encrypted_result_has_one_name_in_its_run_and_none_that_tells_what_it_is(tmp_path: Path) -> None:
+    converter = data_converter(tmp_path, Keys.parse(new_key()))
+    names = [await results.keep(converter, "n", run, data) for run, data in (("a", b"one"), ("a", b"one"))]
+    others = [await results.keep(converter, "n", run, data) for run, data in (("a", b"two"), ("b", b"one"))]
+    assert names[0] == names[1]
+    assert len({*names, *others}) == 3
+    files = {f"results/{each.name}" for each in (tmp_path / "results").iterdir()}
+    assert files == {*names, *others}
+    assert f"results/{hashlib.sha256(b'one').hexdigest()}" not in files
+    assert await results.read(converter, "n", "a", names[0]) == "one"
+    with pytest.raises(BadRequest, match="cannot be decoded: it was moved"):
+        await results.read(converter, "n", "b", names[0])
