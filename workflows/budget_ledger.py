@@ -126,11 +126,8 @@ class BudgetLedger:
     @lease.validator
     def _leasable(self, *args: Any) -> None:
         request = _one(LeaseRequest, args)
-        if self._state.limit is None and request.limit_usd is None:
-            raise ValueError(
-                f"account {self._state.account} has no limit; "
-                f"set one: interlock budget set {self._state.account} --usd 5.00 --window day"
-            )
+        if (why := ledger.refusal(self._state, request)) is not None:
+            raise ValueError(f"account {self._state.account}: {why}")
         after, reply = ledger.lease(self._state, request, workflow.now())
         if reply.busy and request.enough and after.leases == self._state.leases:
             # Rejected here, it leaves no trace in history, however many wait and however often they ask.

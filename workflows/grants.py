@@ -120,6 +120,7 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
             at_least=needed,
             spent_usd=run.own.usd,
             key=run.key(f"lease-{leased.requests}", account.name),
+            number=leased.requests + 1,
             limit_usd=account.usd,
             window=account.window,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from interlock.contracts.base import Asked, Money, Outcome, Window, Wire
+from interlock.contracts.base import Asked, Count, Money, Outcome, Window, Wire
 
 RunName = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
@@ -18,8 +18,9 @@ class LeaseRequest(Asked):
     back. With ``spent_usd``, what its run has spent so far, the amounts are what the run wants to hold beyond that;
     and when it has to wait, it gives back what it holds, so that nobody waits for money while holding some.
 
-    ``key`` names the request for good: asked twice, it is granted once. ``limit_usd`` and ``window`` are what the
-    run's agent declares for the account; what an operator has set takes precedence."""
+    ``key`` names the request for good: asked twice, it is granted once. ``number`` counts a run's requests from 1: one
+    that comes after a later one was answered changes nothing, for its run has gone on. ``limit_usd`` and ``window`` are
+    what the run's agent declares for the account; what an operator has set takes precedence."""
 
     run: RunName
     usd: Money
@@ -27,6 +28,7 @@ class LeaseRequest(Asked):
     at_least: Money = Decimal(0)
     spent_usd: Money | None = None
     key: str = ""
+    number: Count | None = None
     execution: str = ""
     limit_usd: Money | None = None
     window: Window | None = None
@@ -76,7 +78,8 @@ class AccountLimit(Asked):
 
 
 class HeldLease(Wire):
-    """Money that a run holds, and how much of it is reported spent."""
+    """Money that a run holds, and how much of it is reported spent. ``answered``: the last of its requests that it goes
+    on from; what arrives of that one or an earlier one is late."""
 
     run: str
     execution: str = ""
@@ -85,6 +88,7 @@ class HeldLease(Wire):
     unsettled_usd: Decimal = Decimal(0)
     since: AwareDatetime
     keys: dict[str, Decimal] = Field(default_factory=dict)
+    answered: int = 0
 
 
 class LedgerSettings(Wire):
@@ -95,7 +99,8 @@ class LedgerSettings(Wire):
     least_runs   runs before their costs say anything
     deviations   median absolute deviations, made comparable to standard ones, that make a run an outlier
     floor_usd    and at least so many dollars above the median: runs that all cost the same have no deviation
-    alert_at     shares of the limit that people are told of when they are spent, each once in a window"""
+    alert_at     shares of the limit that people are told of when they are spent, each once in a window
+    kept_closed  runs whose leases were closed last, which it remembers: a request of theirs is late"""
 
     audit_after: float = 30.0
     kept_costs: int = 200
@@ -103,11 +108,13 @@ class LedgerSettings(Wire):
     deviations: int = 6
     floor_usd: Decimal = Decimal("0.01")
     alert_at: tuple[Decimal, ...] = (Decimal("0.8"), Decimal(1))
+    kept_closed: int = 500
 
 
 class LedgerState(Wire):
     """A ledger's whole state: what its start, and each continue-as-new, is given. ``told_at``: the shares of the limit
-    that people were told of in this window; ``refused``: a run was refused money in it that will not come back."""
+    that people were told of in this window; ``refused``: a run was refused money in it that will not come back;
+    ``closed``: the executions whose leases were closed last."""
 
     account: str
     settings: LedgerSettings = LedgerSettings()
@@ -122,6 +129,7 @@ class LedgerState(Wire):
     alerted: int = 0
     told_at: tuple[Decimal, ...] = ()
     refused: bool = False
+    closed: tuple[str, ...] = ()
 
 
 class LedgerStatus(Wire):

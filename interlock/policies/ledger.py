@@ -6,7 +6,8 @@ Laws, for every account at every moment, whatever crashes:
    concurrent runs cannot race each other.
 2. A lease is released only by its run's own last settlement, or by the discovery that the run is gone; a run
    that is gone without a word is charged its lease in full.
-3. A request asked twice is granted once; a settlement told twice counts once.
+3. A request asked twice is granted once; a settlement told twice counts once. A request that arrives after its run
+   has gone on, or ended, changes nothing: what it would take back is being spent.
 4. A window that begins anew forgets what is settled, never what is held: it may be spent in the new one.
 5. More than a lease spent is more than a lease charged: the truth outranks the plan.
 """
@@ -92,29 +93,52 @@ def lease(state: LedgerState, request: LeaseRequest, now: datetime) -> tuple[Led
     lease = state.leases.get(name) or HeldLease(run=request.run, execution=request.execution, usd=ZERO, since=now)
     if request.key and request.key in lease.keys:
         return state, _reply(state, lease, lease.keys[request.key], now)
+    if name in state.closed or _late(lease, request):
+        return state, _reply(state, lease, ZERO, now)
     lease = lease.model_copy(update={"spent_usd": max(lease.spent_usd, request.spent_usd or ZERO)})
     unspent = ZERO if request.spent_usd is None else max(ZERO, lease.usd - lease.spent_usd)
     wanted, enough, least = (max(ZERO, usd - unspent) for usd in (request.usd, request.enough, request.at_least))
     if wanted == 0:
-        return state, _reply(state, lease, ZERO, now)  # it holds what it asks for
+        return _gone_on(state, name, lease, request), _reply(state, lease, ZERO, now)  # it holds what it asks for
     left = remaining(state)
     kept = enough * _begun_beside(state, name) if request.enough and not lease.usd else ZERO
     available = max(ZERO, left - kept)
     granted = min(wanted, max(enough, available / 4) if request.enough else wanted, available)
-    short = granted < min(enough, wanted) or granted == 0
-    if short and ((kept > 0 and left >= least) or _may_come_back(state, request, least)):
-        if request.enough and unspent > 0:
+    short = granted < max(min(enough, wanted), least) or granted == 0
+    may_come_back = _may_come_back(state, request, least)
+    if request.enough and short and ((kept > 0 and left >= least) or may_come_back):
+        if unspent > 0:
             lease = lease.model_copy(update={"usd": lease.spent_usd})
             state = _with(state, name, lease)
         return state, _reply(state, lease, ZERO, now, busy=True)
     if granted < least or granted == 0:
-        busy = _may_come_back(state, request, least)
-        after = state if busy else state.model_copy(update={"refused": True})
-        return after, _reply(state, lease, ZERO, now, busy=busy)
+        after = _gone_on(state if may_come_back else state.model_copy(update={"refused": True}), name, lease, request)
+        return after, _reply(state, lease, ZERO, now, busy=may_come_back)
     keys = {**lease.keys, **({request.key: granted} if request.key else {})}
     lease = lease.model_copy(update={"usd": lease.usd + granted, "keys": keys})
-    state = _with(state, name, lease)
+    state = _gone_on(_with(state, name, lease), name, lease, request)
     return state, _reply(state, lease, granted, now)
+
+
+def _late(lease: HeldLease, request: LeaseRequest) -> bool:
+    """Whether a request's run has gone on from that one or a later one, with what it held then."""
+    return request.number is not None and request.number <= lease.answered
+
+
+def _gone_on(state: LedgerState, name: str, lease: HeldLease, request: LeaseRequest) -> LedgerState:
+    """The state in which a run has its answer, for good or ill, and counts on what it holds."""
+    if name not in state.leases or request.number is None:
+        return state
+    return _with(state, name, lease.model_copy(update={"answered": max(lease.answered, request.number)}))
+
+
+def refusal(state: LedgerState, request: LeaseRequest) -> str | None:
+    """Why a request is not even judged, in words; ``None``: it is."""
+    if state.limit is None and request.limit_usd is None:
+        return f"it has no limit; set one: interlock budget set {state.account} --usd 5.00 --window day"
+    if _name(request.run, request.execution) in state.closed:
+        return f"run {request.run} has ended, and its lease is closed; interlock fork goes on from there in another run"
+    return None
 
 
 def _begun_beside(state: LedgerState, name: str) -> int:
@@ -178,11 +202,14 @@ def charge_gone(state: LedgerState, names: Iterable[str]) -> LedgerState:
 
 
 def _close(state: LedgerState, name: str, spent: Decimal, unsettled: Decimal) -> LedgerState:
+    # Executions alone: an id without one may well stand for the next run.
+    ended = (name,) if state.leases[name].execution else ()
     return state.model_copy(
         update={
             "leases": {key: lease for key, lease in state.leases.items() if key != name},
             "spent_usd": state.spent_usd + spent,
             "unsettled_usd": state.unsettled_usd + unsettled,
+            "closed": (*state.closed, *ended)[-state.settings.kept_closed :],
         }
     )
 

@@ -209,6 +209,40 @@ def test_a_request_that_was_refused_may_be_asked_again() -> None:
     assert leased(state, "a", "0.5", key="k1")[1].granted_usd == Decimal("0.5")
 
 
+def test_a_request_that_its_run_has_gone_on_from_takes_nothing_back() -> None:
+    state, _ = leased(limited(), "a", "0.05", key="k1", number=1)
+    state, _ = leased(state, "b", "0.6")
+    dear: dict[str, Any] = {"usd": "0.8", "enough": "0.8", "at_least": "0.8", "spent_usd": "0.05"}
+    state, reply = leased(state, "a", **dear, key="k2", number=2)
+    assert reply.busy is True  # and then nobody waits for it any more
+    cheaper: dict[str, Any] = {"usd": "0.3", "enough": "0.3", "at_least": "0.1", "spent_usd": "0.05"}
+    state, reply = leased(state, "a", **cheaper, key="k3", number=3)
+    assert reply.granted_usd == Decimal("0.3")
+    after, reply = leased(state, "a", **dear, key="k2", number=2)
+    assert (after, reply.held_usd) == (state, Decimal("0.35"))
+    # Also one that was refused, where its run went on with what it had.
+    state, reply = leased(state, "a", "9", enough="9", at_least="9", spent_usd="0.05", key="k4", number=4)
+    assert (reply.granted_usd, reply.busy) == (ZERO, False)
+    poorer = ledger.set_limit(state, limit("9.3"), NOW)  # now it could come back
+    after, reply = leased(poorer, "a", "9", enough="9", at_least="9", spent_usd="0.05", key="k4", number=4)
+    assert (after, reply.held_usd) == (poorer, Decimal("0.35"))
+
+
+@pytest.mark.parametrize("how", ["settled", "gone"])
+def test_a_request_of_a_run_that_has_ended_is_late(how: str) -> None:
+    state, _ = leased(limited(), "a", "0.3", execution="x1")
+    state = settled(state, "a", "0.2", execution="x1") if how == "settled" else ledger.charge_gone(state, ["a/x1"])
+    again = LeaseRequest(run="a", execution="x1", usd=Decimal("0.1"), limit_usd=Decimal(1), window="day")
+    assert "run a has ended" in (ledger.refusal(state, again) or "")
+    after, reply = ledger.lease(state, again, NOW)
+    assert (after, reply.granted_usd) == (state, ZERO)
+    assert leased(state, "a", "0.1", execution="x2")[1].granted_usd == Decimal("0.1")  # the id used again
+    others = [f"x{number}" for number in range(10, 600)]
+    for other in others:
+        state = settled(leased(state, "a", "0.1", execution=other)[0], "a", "0", execution=other)
+    assert len(state.closed) == state.settings.kept_closed == 500  # it is carried for ever
+
+
 def test_a_settlement_told_twice_or_out_of_order_counts_once() -> None:
     state, _ = leased(limited(), "a", "0.5")
     state = settled(state, "a", "0.3", closed=False)

@@ -33,7 +33,7 @@ SLOTS = st.integers(0, 2)
 
 @dataclass
 class Holder:
-    """A run, and what it knows of its lease. ``charged``: what it has charged itself, never less than was billed."""
+    """A run, and what it counts on. ``charged``: what it has charged itself, never less than was billed."""
 
     name: str
     execution: str
@@ -41,7 +41,6 @@ class Holder:
     charged: Decimal = ZERO
     unsettled: Decimal = ZERO
     requests: list[LeaseRequest] = field(default_factory=list)
-    answered: dict[str, Decimal] = field(default_factory=dict)
     reports: list[Settlement] = field(default_factory=list)
     ended: bool = False
 
@@ -89,9 +88,11 @@ class OneAccount(RuleBasedStateMachine):
         run = self.slots[slot]
         request = LeaseRequest(
             run=run.name, execution=run.execution, usd=usd, enough=usd * enough / 8, at_least=usd * enough * least / 64,
-            key=f"{run.key}-{len(run.requests)}", limit_usd=self.declared.usd, window=self.declared.window,
+            key=f"{run.key}-{len(run.requests)}", number=len(run.requests) + 1, spent_usd=run.charged,
+            limit_usd=self.declared.usd, window=self.declared.window,
         )  # fmt: skip
         run.requests.append(request)
+        run.usd = run.charged  # until it is answered it counts on nothing
         self.lease(run, request, heard=heard)
 
     @rule(slot=SLOTS, usd=MONEY, share=EIGHTHS, billed=EIGHTHS)
@@ -99,12 +100,27 @@ class OneAccount(RuleBasedStateMachine):
         self.ask(slot, usd, 4, 4, heard=True)
         self.spend(slot, share, billed)
 
-    @rule(who=st.integers(0, 9), which=st.integers(0, 9), heard=st.booleans())
-    def ask_again(self, who: int, which: int, heard: bool) -> None:
-        """The same request once more; perhaps long after the run has ended."""
+    @rule(slot=SLOTS, usd=MONEY, share=EIGHTHS)
+    def overtake(self, slot: int, usd: Decimal, share: int) -> None:
+        """A run gives up a dear request, goes on from a cheaper one, and then the first arrives once more."""
+        self.ask(slot, usd, 8, 8, heard=False)
+        self.ask(slot, usd / 4, 4, 4, heard=True)
+        self.lease(self.slots[slot], self.slots[slot].requests[-2], heard=False)
+        self.spend(slot, share, 8)
+
+    @rule(slot=SLOTS)
+    def try_again(self, slot: int) -> None:
+        """Another attempt of a request whose answer was lost, or to come again."""
+        run = self.slots[slot]
+        if run.requests and run.usd == run.charged == run.requests[-1].spent_usd:
+            self.lease(run, run.requests[-1], heard=True)
+
+    @rule(who=st.integers(0, 9), which=st.integers(0, 9))
+    def arrive_late(self, who: int, which: int) -> None:
+        """An attempt that nobody waits for any more; perhaps long after the run has ended."""
         run = self.any(who)
         if run.requests:
-            self.lease(run, run.requests[which % len(run.requests)], heard=heard)
+            self.lease(run, run.requests[which % len(run.requests)], heard=False)
 
     def lease(self, run: Holder, request: LeaseRequest, *, heard: bool) -> None:
         held = self.state.leases.get(run.key)
@@ -113,15 +129,15 @@ class OneAccount(RuleBasedStateMachine):
         self.roll()
         assert ZERO <= reply.granted_usd <= request.usd
         assert known is None or reply.granted_usd == known, "the same request, another answer"
-        assert reply.granted_usd == 0 or reply.granted_usd >= request.at_least
+        assert known is not None or reply.granted_usd == 0 or reply.held_usd >= run.charged + request.at_least
         assert not (reply.busy and reply.granted_usd)
+        assert run.key not in self.state.closed or run.key not in self.state.leases, "a lease of a run that has ended"
         if known is None and reply.granted_usd:
             assert self.state.limit is not None
             assert self.total <= self.state.limit.usd
             self.granted += reply.granted_usd
-        if heard and not run.ended:
-            run.usd += reply.granted_usd - run.answered.get(request.key, ZERO)
-            run.answered[request.key] = reply.granted_usd
+        if heard and not (reply.busy and request.enough):
+            run.usd = max(reply.held_usd, run.charged)
 
     @rule(slot=SLOTS, share=EIGHTHS, billed=EIGHTHS)
     def spend(self, slot: int, share: int, billed: int) -> None:
