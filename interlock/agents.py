@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from interlock.contracts import Account, AgentSpec, Limits, Models, OnUnknown, Price, Retry, Rung, ToolSpec
+from interlock.contracts import LONGEST, Account, AgentSpec, Limits, Models, OnUnknown, Price, Retry, Rung, ToolSpec
 from interlock.mcp_server import McpServer
 from interlock.tools import NAME, AgentTool
 
@@ -23,6 +23,9 @@ DEFAULT_LIMITS = Limits(step_seconds=60, tool_calls=100)
 
 DESCRIBED = 300
 """Characters of an agent's instructions that describe it as a tool, where it has no description."""
+
+MOST_ASKED = 10**9
+"""Of output tokens, and of calls side by side."""
 
 AGENT_PARAMETERS: dict[str, Any] = {
     "type": "object",
@@ -92,8 +95,9 @@ class Agent:
             if not _MODEL.fullmatch(model):
                 raise ValueError(f"agent {self.name}: model {model!r} is not provider:model, e.g. openai:gpt-5-mini")
         self._check_tools()
-        if self.max_parallel_tools < 1 or self.max_output_tokens < 1:
-            raise ValueError(f"agent {self.name}: max_parallel_tools and max_output_tokens must be at least 1")
+        for name in ("max_parallel_tools", "max_output_tokens"):
+            if not 1 <= (number := getattr(self, name)) <= MOST_ASKED:
+                raise ValueError(f"agent {self.name}: {name} {number!r} must be at least 1, and at most {MOST_ASKED:,}")
         if self.repeat_limit < 2:
             raise ValueError(f"agent {self.name}: repeat_limit {self.repeat_limit} must be at least 2")
         if unknown := [rung for rung in self.ladder if rung not in get_args(Rung)]:
@@ -107,8 +111,10 @@ class Agent:
     def _check_trust(self) -> None:
         if self.on_unknown not in get_args(OnUnknown):
             raise ValueError(f"agent {self.name}: on_unknown {self.on_unknown!r} is neither ask nor tell")
-        if not 0 < self.approval_timeout < float("inf"):
-            raise ValueError(f"agent {self.name}: approval_timeout {self.approval_timeout!r} must be more than 0")
+        for name in ("approval_timeout", "cache_max_age"):
+            if not 0 < (seconds := getattr(self, name)) <= LONGEST:
+                why = f"{seconds!r} must be more than 0 seconds, and at most {LONGEST:,}"
+                raise ValueError(f"agent {self.name}: {name} {why}")
         for each in (tool for tool in self.tools if isinstance(tool, AgentTool)):
             if absent := [need.name for need in each.requires_fresh if need not in self.tools]:
                 raise ValueError(

@@ -21,11 +21,13 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
 from interlock.beside import Beside
-from interlock.contracts import Effect, OnUnknown, Retry, ToolSpec, explain
+from interlock.contracts import LONGEST, Effect, OnUnknown, Retry, ToolSpec, explain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_AT_MOST = f", and at most {LONGEST:,}"
 """What tools and agents may be called: what every provider takes for the name of a function."""
 
 
@@ -155,18 +157,19 @@ class Tool(AgentTool):
             raise TypeError(
                 f"tool {self.name}: give it a docstring; it is what the model reads to decide when to call it"
             )
-        if self.timeout is not None and not self.timeout > 0:
-            raise TypeError(f"tool {self.name}: timeout {self.timeout!r} must be more than 0 seconds")
+        if self.timeout is not None and not 0 < self.timeout <= LONGEST:
+            raise TypeError(f"tool {self.name}: timeout {self.timeout!r} must be more than 0 seconds{_AT_MOST}")
         if self.max_result_bytes < 256:
             raise TypeError(f"tool {self.name}: max_result_bytes {self.max_result_bytes} must be at least 256")
 
     def _check_trust(self) -> None:
-        if self.valid_for is not None and not 0 < self.valid_for < float("inf"):
-            raise TypeError(f"tool {self.name}: valid_for {self.valid_for!r} must be more than 0 seconds")
+        if self.valid_for is not None and not 0 < self.valid_for <= LONGEST:
+            raise TypeError(f"tool {self.name}: valid_for {self.valid_for!r} must be more than 0 seconds{_AT_MOST}")
         if self.cache and (self.valid_for is None or self.effect != "read"):
             raise TypeError(f'tool {self.name}: cache=True needs effect="read" and valid_for, its results\' window')
-        if self.approval_timeout is not None and not 0 < self.approval_timeout < float("inf"):
-            raise TypeError(f"tool {self.name}: approval_timeout {self.approval_timeout!r} must be more than 0 seconds")
+        if self.approval_timeout is not None and not 0 < self.approval_timeout <= LONGEST:
+            said = f"approval_timeout {self.approval_timeout!r} must be more than 0 seconds{_AT_MOST}"
+            raise TypeError(f"tool {self.name}: {said}")
         if self.on_unknown not in (None, *get_args(OnUnknown)):
             raise TypeError(f"tool {self.name}: on_unknown {self.on_unknown!r} is neither ask nor tell")
         for need in self.requires_fresh:

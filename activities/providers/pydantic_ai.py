@@ -19,7 +19,7 @@ from pydantic_ai.tools import ToolDefinition
 from activities.providers import Answer, Request, Tokens
 from activities.providers.pydantic_ai_errors import cannot_begin, failure
 from activities.providers.pydantic_ai_messages import incoming, outgoing
-from interlock.contracts import AssistantMessage, Finish, Price, ToolSpec
+from interlock.contracts import MOST, AssistantMessage, Finish, Price, ToolSpec
 
 _FINISH: dict[str, Finish] = {
     "stop": "stop",
@@ -118,8 +118,13 @@ def _tokens(response: pm.ModelResponse, sent: list[pm.ModelMessage], request: Re
         )
         return Tokens(input=said, output=request.max_tokens)
     return Tokens(
-        input=max(usage.input_tokens, 0),
-        output=max(usage.output_tokens, 0),
-        cached=max(usage.cache_read_tokens, 0),
-        cache_write=max(usage.cache_write_tokens, 0),
+        input=_counted(usage.input_tokens),
+        output=_counted(usage.output_tokens),
+        cached=_counted(usage.cache_read_tokens),
+        cache_write=_counted(usage.cache_write_tokens),
     )
+
+
+def _counted(tokens: int) -> int:
+    """A count that the run can reckon with, whatever a provider says."""
+    return min(max(tokens, 0), MOST)

@@ -29,6 +29,9 @@ from interlock.contracts.agent import (
     ToolSpec,
 )
 from interlock.contracts.base import (
+    LONGEST,
+    MOST,
+    Amount,
     Asked,
     Complexity,
     Count,
@@ -41,6 +44,7 @@ from interlock.contracts.base import (
     OnUnknown,
     Outcome,
     Purpose,
+    Rate,
     Rung,
     Seconds,
     Source,
@@ -143,6 +147,8 @@ from interlock.contracts.task import (
 )
 
 __all__ = [
+    "LONGEST",
+    "MOST",
     "Account",
     "AccountLimit",
     "AcquireProbe",
@@ -151,6 +157,7 @@ __all__ = [
     "AgentTask",
     "Alert",
     "AlertKind",
+    "Amount",
     "Asked",
     "AssistantMessage",
     "Attempt",
@@ -212,6 +219,7 @@ __all__ = [
     "ProbeReply",
     "Progress",
     "Purpose",
+    "Rate",
     "Rates",
     "RecallCall",
     "Recalled",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from interlock.contracts.base import Asked, Count, Effect, Json, Money, OnUnknown, Rung, Wire, unset
+from interlock.contracts.base import Asked, Count, Effect, Json, OnUnknown, Rate, Rung, Seconds, Wire, unset
 from interlock.contracts.children import Account
 from interlock.contracts.task import Limits
 
@@ -17,9 +17,9 @@ class Retry(Asked):
     ``jitter=1`` is full jitter, ``0`` none. A provider's Retry-After takes precedence when longer."""
 
     attempts: Annotated[int, Field(ge=1, le=100)] = 4
-    initial: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
-    maximum: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    initial: Seconds = 1.0
+    factor: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] = 2.0
+    maximum: Seconds = 30.0
     jitter: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
 
 
@@ -27,10 +27,10 @@ class Rates(Asked):
     """Dollars per million tokens. ``cached_input`` (default: ``input``) is for input read from the
     provider's cache; ``cache_write`` (default: ``input``) for input written to it."""
 
-    input: Money
-    output: Money
-    cached_input: Money | None = None
-    cache_write: Money | None = None
+    input: Rate
+    output: Rate
+    cached_input: Rate | None = None
+    cache_write: Rate | None = None
 
 
 class LongContext(Rates):

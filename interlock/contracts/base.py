@@ -24,9 +24,21 @@ OnUnknown: TypeAlias = Literal["ask", "tell"]
 Verdict: TypeAlias = Literal["happened", "did_not_happen", "unknown"]
 LimitName: TypeAlias = Literal["usd", "tokens", "seconds", "step_seconds", "steps", "tool_calls"]
 
-Money: TypeAlias = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-Count: TypeAlias = Annotated[int, Field(ge=0, strict=True)]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LONGEST = 10**9
+"""Seconds: some thirty years. No date that lies so far ahead overflows."""
+
+MOST = 2**53
+"""Of anything that is counted: a float still tells it from its neighbour."""
+
+# No number from outside is so large, or so small, that reckoning with it fails: an error in the arithmetic of a
+# workflow fails its task again and again, and it is deaf from then on.
+Money: TypeAlias = Annotated[Decimal, Field(ge=0, le=10**12, decimal_places=18, allow_inf_nan=False)]
+Rate: TypeAlias = Annotated[Decimal, Field(ge=0, le=10**6, decimal_places=18, allow_inf_nan=False)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+
+# What was reckoned, and not asked for: a provider may have billed more than anybody would allow.
+Amount: TypeAlias = Annotated[Decimal, Field(ge=0, le=10**24, decimal_places=60, allow_inf_nan=False)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Who: TypeAlias = Annotated[str, StringConstraints(max_length=200)]
 

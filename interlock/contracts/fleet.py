@@ -6,10 +6,12 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, model_validator
 
-from interlock.contracts.base import Asked, Count, Seconds, Who, Wire
+from interlock.contracts.base import Asked, Count, Who, Wire
 
 Scope: TypeAlias = Literal["run", "user", "all"]
 Circuit: TypeAlias = Literal["closed", "open", "half_open"]
+Span = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Seconds, of any number: a breaker that comes back after the end of time never does."""
 Dependency = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Worker = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Few = Annotated[Count, Field(le=1_000_000)]
@@ -32,11 +34,11 @@ class BreakerSettings(Asked):
 
     failure_threshold: AtLeastOne = 5
     failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
-    window_seconds: Seconds = 60.0
+    window_seconds: Span = 60.0
     least_calls: AtLeastOne = 20
-    recovery_seconds: Seconds = 30.0
+    recovery_seconds: Span = 30.0
     recovery_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
-    recovery_max: Seconds = 600.0
+    recovery_max: Span = 600.0
     successes_to_close: AtLeastOne = 1
     window_slices: Annotated[int, Field(ge=1, le=100, strict=True)] = 12
     slow_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
@@ -149,7 +151,7 @@ class AcquireProbe(Asked):
 
     dependency: Dependency
     worker: Worker
-    seconds: Seconds = 60.0
+    seconds: Span = 60.0
 
 
 class ProbeReply(Wire):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from interlock.contracts.base import Asked, Count, Money, Outcome, Window, Wire
+from interlock.contracts.base import Amount, Asked, Count, Money, Outcome, Seconds, Window, Wire
 
 RunName = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
@@ -23,10 +23,10 @@ class LeaseRequest(Asked):
     what the run's agent declares for the account; what an operator has set takes precedence."""
 
     run: RunName
-    usd: Money
-    enough: Money = Decimal(0)
-    at_least: Money = Decimal(0)
-    spent_usd: Money | None = None
+    usd: Amount
+    enough: Amount = Decimal(0)
+    at_least: Amount = Decimal(0)
+    spent_usd: Amount | None = None
     key: str = ""
     number: Count | None = None
     execution: str = ""
@@ -51,8 +51,8 @@ class Settlement(Asked):
     """Payload of ``settle``: what a run has spent so far, in all. ``closed``: it will spend no more."""
 
     run: RunName
-    spent_usd: Money
-    unsettled_usd: Money = Decimal(0)
+    spent_usd: Amount
+    unsettled_usd: Amount = Decimal(0)
     closed: bool = False
     execution: str = ""
 
@@ -66,7 +66,7 @@ class Observation(Asked):
     """Payload of ``observe``: what a run cost."""
 
     run: RunName
-    usd: Money
+    usd: Amount
     outcome: Outcome
 
 
@@ -102,7 +102,7 @@ class LedgerSettings(Wire):
     alert_at     shares of the limit that people are told of when they are spent, each once in a window
     kept_closed  runs whose leases were closed last, which it remembers: a request of theirs is late"""
 
-    audit_after: float = 30.0
+    audit_after: Seconds = 30.0
     kept_costs: int = 200
     least_runs: int = 10
     deviations: int = 6

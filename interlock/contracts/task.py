@@ -41,7 +41,7 @@ class Limits(Asked):
     tokens: Count | None = None
     seconds: Seconds | None = None
     step_seconds: Seconds | None = None
-    steps: Annotated[int, Field(ge=1, strict=True)] | None = None
+    steps: Annotated[Count, Field(ge=1)] | None = None
     tool_calls: Count | None = None
 
 
@@ -62,6 +62,10 @@ class AgentTask(Asked):
     parent: ParentRun | None = Field(default=None, exclude_if=unset)
 
 
+# Bounded as every number that others may send: a run is told by signal what one that it had started used.
+_Sum = Annotated[Decimal, Field(ge=-(10**24), le=10**24, decimal_places=60, allow_inf_nan=False)]
+
+
 class Usage(Wire):
     """What was used and charged. ``usd_unsettled`` is the part of ``usd`` charged at its bound, because
     the fate of an attempt is unknown; it can only be too high."""
@@ -71,8 +75,8 @@ class Usage(Wire):
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
-    usd: Decimal = Decimal(0)
-    usd_unsettled: Decimal = Decimal(0)
+    usd: _Sum = Decimal(0)
+    usd_unsettled: _Sum = Decimal(0)
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})

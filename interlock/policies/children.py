@@ -25,7 +25,7 @@ How: TypeAlias = Literal["result", "killed", "cancelled", "failed", "lost", "ref
 SHARED = ("usd", "tokens", "seconds", "tool_calls")
 """Limits of which a run that works for another has a part of the other's."""
 
-_PLACES, _LARGE = Decimal("0.000001"), Decimal(1_000_000)
+_PLACES = Decimal("0.000001")
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ def carve(
 
 def _share(usd: Decimal, among: int) -> Decimal:
     """Never rounded up; and a figure that people can read."""
-    share = usd / among
-    return share if share >= _LARGE else share.quantize(_PLACES, ROUND_DOWN)
+    return (usd / among).quantize(_PLACES, ROUND_DOWN)
 
 
 def committed(spent: Spent, given: Iterable[Limits]) -> Spent:

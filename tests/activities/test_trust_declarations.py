@@ -87,6 +87,11 @@ def test_a_function_beside_a_tool_is_given_what_it_names() -> None:
         ({"tools": [Tool(buy, requires_fresh=[quote])]}, "buy requires fresh results of quote; add it to tools"),
         ({"on_unknown": "guess"}, "on_unknown 'guess' is neither ask nor tell"),
         ({"approval_timeout": 0}, "approval_timeout 0 must be more than 0"),
+        ({"approval_timeout": 1e14}, "must be more than 0 seconds, and at most 1,000,000,000"),
+        ({"cache_max_age": float("inf")}, "cache_max_age inf must be more than 0 seconds, and at most"),
+        ({"cache_max_age": float("nan")}, "cache_max_age nan must be more than 0"),
+        ({"cache_max_age": 0}, "cache_max_age 0 must be more than 0"),
+        ({"max_output_tokens": 10**400}, "max_output_tokens 10"),
     ],
 )
 def test_an_agent_has_what_its_tools_require(options: dict[str, Any], said: str) -> None:
