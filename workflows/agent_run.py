@@ -267,8 +267,8 @@ class AgentRun:
     @workflow.signal
     def resume(self, *args: Any) -> None:
         """Go on: ``{reason, by}``."""
-        if self._payload(Note, args, "resume") is not None:
-            self._run.paused = None
+        if (note := self._payload(Note, args, "resume")) is not None:
+            self._run.resume(note)
 
     @workflow.signal
     def steer(self, *args: Any) -> None:
@@ -300,7 +300,7 @@ class AgentRun:
         run = self._run
         run.limits = self._extended(args)
         if run.paused is not None and run.paused.by == BUDGET:
-            run.paused = None
+            run.resume(Note(reason="extended", by=_one(Extension, args).by))
         run.show()
         return run.status()
 

@@ -245,7 +245,7 @@ async def _follow(run: Run, child: Child) -> None:
             run.clock.start()
             run.enter("waiting_approval" if run.waiting else "running")
         if not child.over:
-            await _signal(child, "resume", note)
+            await _signal(child, "resume", run.resumed or note)
 
 
 async def _signal(child: Child, name: str, note: Note) -> None:

@@ -105,6 +105,7 @@ class Run:
     by_tool: dict[str, int] = field(default_factory=dict)
     routing: list[Routed] = field(default_factory=list)
     paused: Note | None = None
+    resumed: Note | None = None
     killed: Note | None = None
     cancelled: bool = False
     ignored_signals: int = 0
@@ -341,6 +342,9 @@ class Run:
         flight may end by itself, and has used up its cancellation then; what comes after it would not be stopped."""
         if self.ending:
             raise asyncio.CancelledError
+
+    def resume(self, note: Note) -> None:
+        self.paused, self.resumed = None, note
 
     async def unpaused(self) -> None:
         """Wait while the run is paused, before each call; the time does not count."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import INVALID_SPAN, Span
 from temporalio import workflow
 
-from interlock.contracts import Attempt, State, Usage
+from interlock.contracts import Attempt, Note, State, Usage
 from interlock.policies.budget import Refusal, Spent
 from interlock.telemetry import names, traces
 from interlock.telemetry.metrics import Instruments
@@ -43,10 +43,9 @@ class Told:
         """The run is in another state now."""
         before, self.state = self.state, state
         if state == "paused" and before != "paused":
-            note = run.paused
-            tell(names.RUN_PAUSED, reason=note.reason if note else "", by=note.by if note else "")
-        elif before == "paused" and state == "running":
-            tell(names.RUN_RESUMED)
+            tell(names.RUN_PAUSED, **_said(run.paused))
+        elif before == "paused" and state not in ("paused", "closed"):
+            tell(names.RUN_RESUMED, **_said(run.resumed))
 
     def charged(self, run: Run, model: str, usage: Usage) -> None:
         """A call's fate is known, and this is what it is charged."""
@@ -90,6 +89,10 @@ def fields_of(run: Run) -> dict[str, object]:
     }
     traced = traces.trace_id(run.told.span) if run.told.span is not INVALID_SPAN else None
     return fields if traced is None else {**fields, "trace_id": traced}
+
+
+def _said(note: Note | None) -> dict[str, str]:
+    return {"reason": note.reason, "by": note.by} if note is not None else {"reason": "", "by": ""}
 
 
 def agent_of(run: Run) -> str:

@@ -13,8 +13,9 @@ from temporalio.client import Client
 
 from interlock import Agent, Limits
 from interlock.telemetry.redaction import Redaction, redaction
-from interlock.testing import Say, ScriptedModel, call, say
+from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve
+from tests.runs.world import World, agent, waits
 from tests.telemetry.story import AGENT, look
 from tests.telemetry.watched import events, lines
 
@@ -131,7 +132,7 @@ async def test_pause_resume_and_kill_are_told_once(serve: Serve, temporal: Clien
             await run.pause("lunch", by="ada")
             while (await run.status()).state != "paused":
                 pass
-            await run.resume(by="ada")
+            await run.resume("fed", by="eve")
             while (await run.status()).step == 0:
                 pass
             await run.handle.signal("pause", "nonsense")
@@ -142,11 +143,35 @@ async def test_pause_resume_and_kill_are_told_once(serve: Serve, temporal: Clien
     assert [name for name in told if name.startswith("run.")] == ["run.paused", "run.resumed", "run.killed"]
     by_event = {each["event"]: each for each in said}
     assert (by_event["run.paused"]["reason"], by_event["run.paused"]["by"]) == ("lunch", "ada")
+    assert (by_event["run.resumed"]["reason"], by_event["run.resumed"]["by"]) == ("fed", "eve")
     assert (by_event["run.killed"]["reason"], by_event["run.killed"]["by"]) == ("enough", "ops")
     assert by_event["signal.ignored"]["signal"] == "pause"
     assert by_event["agent.complete"]["outcome"] == "killed"
     assert told.count("agent.complete") == 1
     assert {each["user_id"] for each in said} == {"ada"}
+
+
+async def test_a_run_that_goes_on_to_wait_for_a_person_says_so_too(serve: Serve) -> None:
+    world = World()
+    two = agent("mailer", [calls(call("send_email", to="ada"), call("send_email", to="bob"))], [world.send()])
+    with lines() as out:
+        async with serve(two) as served:
+            run = await served.start("mailer")
+            await waits(run, "s1c1", "s1c2")
+            await run.pause("lunch", by="ada")
+            await run.decide("s1c1", approve=True, by="ann")
+            while (await run.status()).state != "paused":
+                pass
+            await run.resume("fed", by="eve")
+            while (await run.status()).state != "waiting_approval":
+                pass
+            await run.decide("s1c2", approve=False, by="ann")
+            await served.end(run)
+    told = [each for each in events(out, run.id) if each["event"] in ("run.paused", "run.resumed")]
+    assert [(each["event"], each["reason"], each["by"]) for each in told] == [
+        ("run.paused", "lunch", "ada"),
+        ("run.resumed", "fed", "eve"),
+    ]
 
 
 async def test_a_low_budget_is_told_once_for_each_limit(serve: Serve) -> None:
