@@ -1,7 +1,7 @@
 """A run's history, reduced to a tree of spans: what ran when, inside what, for how much. Pure: what to read a history
 with is ``interlock.run_trace``.
 
-The tree is that of the OpenTelemetry trace:
+The tree is that of the OpenTelemetry trace, with one line for all attempts of a call:
 
     invoke_agent analyst
         agent.plan, agent.step.1, ... agent.final_answer

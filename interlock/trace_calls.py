@@ -19,11 +19,12 @@ from interlock.policies import budget
 from interlock.ports import TOOL_PREFIX
 from interlock.present import one_line
 from interlock.spans import CURRENT, NEXT, Began, Ended, Ending, Fact
+from interlock.telemetry import names
 
 MOST = 300
 """Characters of an error, or of what somebody said."""
 
-STAGES = {"plan": "agent.plan", "classify": "agent.classify", "final": "agent.final_answer"}
+STAGES = {"plan": names.SPAN_PLAN, "classify": names.SPAN_CLASSIFY, "final": names.SPAN_FINAL_ANSWER}
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What is told around a run, its plan and its steps: the lines that begin and end them, and their spans.
+"""What is told around a run and its stages: the lines that begin and end them, and their spans.
 
 A span is begun again with the same id whenever the run is replayed, and ends once, when what it stands for ends.
 """
@@ -39,7 +39,7 @@ def a_run(method: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Corout
     async def watched(self: Any, *args: Any) -> R:
         run: Run = self._run
         continued = run.resolved
-        with _span(names.span_run(run.task.agent), _about(run, continued=continued)) as span:
+        with stage(names.span_run(run.task.agent), _about(run, continued=continued)) as span:
             run.told.span, run.told.spent = span, run.spent
             run.begun = run.begun or workflow.info().start_time
             if not continued:
@@ -61,7 +61,7 @@ def a_run(method: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Corout
 def a_plan(method: Method[S, R]) -> Method[S, R]:
     @functools.wraps(method)
     async def watched(self: S) -> R:
-        with _span(names.SPAN_PLAN, {names.OPERATION: "plan"}):
+        with stage(names.SPAN_PLAN, {names.OPERATION: "plan"}):
             tell(names.AGENT_PLAN)
             return await method(self)
 
@@ -73,7 +73,7 @@ def a_step(method: Method[S, R]) -> Method[S, R]:
     async def watched(self: S) -> R:
         run = self._run
         number = run.step + 1
-        with _span(names.span_step(number), {names.STEP: number}):
+        with stage(names.span_step(number), {names.STEP: number}):
             workflow.logger.info(names.AGENT_STEP_START, extra={"step": number})
             result = await method(self)
         if run.step == number:
@@ -85,7 +85,7 @@ def a_step(method: Method[S, R]) -> Method[S, R]:
 
 
 @contextmanager
-def _span(name: str, attributes: Attributes) -> Iterator[Span]:
+def stage(name: str, attributes: Attributes = None) -> Iterator[Span]:
     """A span of the run. It does not end with a task of the workflow that failed and will be tried again, nor when
     the run is dropped from a worker's memory: that counts as replay."""
     tracer = traces.workflow_tracer()

@@ -10,7 +10,7 @@ from interlock.contracts import AgentResult, RecallCall, Recalled, UserMessage, 
 from interlock.policies import budget
 from interlock.policies.degradation import FINAL_ANSWER_PROMPT, NOTICE, Trouble, aged, rungs
 from interlock.telemetry import names
-from workflows import seen
+from workflows import around, seen
 from workflows.model_turn import TurnFailed, take
 from workflows.run_state import Run
 
@@ -38,7 +38,8 @@ async def step_down(run: Run, trouble: Trouble) -> AgentResult:
 async def _final_answer(run: Run, reason: str) -> tuple[str | None, str]:
     run.delta.append(UserMessage(text=FINAL_ANSWER_PROMPT.format(reason=reason)))
     try:
-        reply = await take(run, "final", tools=False)
+        with around.stage(names.SPAN_FINAL_ANSWER):
+            reply = await take(run, "final", tools=False)
     except TurnFailed as failure:
         return None, failure.reason
     return reply.message.text.strip() or None, "the model asked for a tool"

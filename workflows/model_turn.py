@@ -29,8 +29,9 @@ from interlock.contracts import (
 from interlock.errors import action_for
 from interlock.policies import budget
 from interlock.policies.routing import Choice, candidates, route, tier_of
+from interlock.telemetry import names
 from interlock.transcript import unusable
-from workflows import grants
+from workflows import around, grants
 from workflows.circuits import Circuits
 from workflows.killed import stopped
 from workflows.run_state import Run
@@ -97,7 +98,8 @@ async def classify(run: Run) -> Tier:
         if not isinstance(granted, Grant):
             return "medium"
         call = _call(run, Choice(model, "classify the task"), granted, "classify", tools=False)
-        reply = await _execute(run, call.model_copy(update={"delta": (prompt,)}))
+        with around.stage(names.SPAN_CLASSIFY):
+            reply = await _execute(run, call.model_copy(update={"delta": (prompt,)}))
     except (ActivityError, TurnFailed):
         return "medium"
     return tier_of(reply.message.text)

@@ -42,6 +42,8 @@ GAUGE_FAILED: Final = "gauge.failed"
 
 TRACER: Final = "interlock"
 SPAN_PLAN: Final = "agent.plan"
+SPAN_CLASSIFY: Final = "agent.classify"
+SPAN_FINAL_ANSWER: Final = "agent.final_answer"
 
 
 def span_run(agent: str) -> str:

@@ -28,7 +28,8 @@ def turn(messages: Sequence[Message], tools: Sequence[str]) -> Say:
     )[replies]
 
 
-SCRIPT = ScriptedModel("story", turn, price=Price(input="3.00", output="15.00"))
+PRICE = Price(input="3.00", output="15.00")
+SCRIPT = ScriptedModel("story", turn, price=PRICE)
 
 
 @tool(effect="read", retry=Retry(attempts=2, initial=0.05))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Mapping
 from typing import Any
@@ -79,21 +80,27 @@ async def test_spans_carry_the_names_of_the_genai_conventions(serve: Serve, temp
 
 
 async def test_a_killed_run_and_its_call_in_flight_are_marked(serve: Serve, temporal: Client) -> None:
-    model = ScriptedModel("slow-to-answer", [Say("never", delay=60)])
-    agent = Agent(name="sleeper", instructions="", models=model.model)
+    asked = asyncio.Event()
+
+    def turn(messages: Any, tools: Any) -> Say:
+        asked.set()
+        return Say("never", delay=60)
+
+    agent = Agent(name="sleeper", instructions="", models=ScriptedModel("slow-to-answer", turn).model)
     with spans() as exporter:
         async with seeing(temporal) as (client, _), serve(agent, client=client) as served:
             run = await served.start("sleeper")
-            while (await run.status()).step == 0:
-                pass
+            async with asyncio.timeout(60):
+                await asked.wait()
             await run.kill("enough", by="ops")
             assert (await run.result()).outcome == "killed"
-            found = exporter.get_finished_spans()
+        found = exporter.get_finished_spans()
     whole = next(each for each in found if each.name == "invoke_agent sleeper")
     assert whole.status.status_code is StatusCode.ERROR
     assert (whole.attributes or {})["error.type"] == "RunKilled"
     assert (whole.attributes or {})["interlock.outcome"] == "killed"
-    assert all(each.status.status_code is StatusCode.ERROR for each in found if each.name == "chat slow-to-answer")
+    [stopped] = [each for each in found if each.name == "chat slow-to-answer"]
+    assert stopped.status.status_code is StatusCode.ERROR
 
 
 async def test_a_run_that_a_worker_drops_from_memory_has_not_ended(serve: Serve, temporal: Client) -> None:
