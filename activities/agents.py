@@ -13,7 +13,7 @@ from activities.faults import application_error
 from activities.gate import Asker, Gate
 from activities.prices import price_of
 from activities.providers import Providers
-from interlock import ports
+from interlock import options, ports
 from interlock.agents import Agent
 from interlock.contracts import AgentSpec, ResolveAgent, Retry
 from interlock.errors import Failure
@@ -103,7 +103,7 @@ class Registry(ports.Agents):
             if self._gate is not None:  # a new run of who is killed ends before its first call
                 self._gate.check(Asker.of_activity(ask.user_id))
         except Failure as killed:
-            raise application_error(killed, Retry(), killed.told) from None
+            raise application_error(killed, options.RESOLVE_RETRY, killed.told) from None
         if agent is None:
             known = ", ".join(sorted(self.agents)) or "none"
             failure = Failure(

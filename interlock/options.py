@@ -60,11 +60,16 @@ def turn(task: AgentTask) -> Priority:
     return Priority(priority_key=task.priority, fairness_key=fairness_key(task.user_id))
 
 
+RESOLVE_RETRY = Retry(attempts=100, initial=0.2, maximum=5.0)
+"""Minutes: a worker that hears nothing of the fleet's switch, as none does for a while after an outage of the server,
+refuses new runs, and none should fail of that. Not a time-out: a run that no worker serves waits for one."""
+
+
 def resolve_agent(task: AgentTask) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         priority=turn(task),
         start_to_close_timeout=timedelta(seconds=20),
-        retry_policy=retry_policy(Retry(attempts=5, initial=0.2)),
+        retry_policy=retry_policy(RESOLVE_RETRY),
         summary="resolve the agent",
     )
 

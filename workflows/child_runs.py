@@ -230,22 +230,27 @@ async def tell_parent(run: Run, result: AgentResult) -> None:
 
 
 async def _follow(run: Run, child: Child) -> None:
-    """A pause of this run reaches it, and so does the resumption. Where nothing else is under way, this run waits as
+    """A pause of this run reaches it, and so does the resumption. Once nothing else is under way, this run waits as
     well, and the time does not count."""
     while True:
         await workflow.wait_condition(lambda: child.over or (child.started and run.paused is not None))
         if child.over or (note := run.paused) is None:
             return
         await _signal(child, "pause", note)
-        if run.report.under_way.keys() <= run.children.keys():
+        await workflow.wait_condition(lambda: child.over or run.paused is None or _only_others_work(run))
+        if run.paused is not None and not child.over:
             run.clock.stop()
             run.enter("paused")
-        await workflow.wait_condition(lambda: child.over or run.paused is None)
+            await workflow.wait_condition(lambda: child.over or run.paused is None)
         if run.paused is None:
             run.clock.start()
             run.enter("waiting_approval" if run.waiting else "running")
         if not child.over:
             await _signal(child, "resume", run.resumed or note)
+
+
+def _only_others_work(run: Run) -> bool:
+    return run.report.under_way.keys() <= run.children.keys()
 
 
 async def _signal(child: Child, name: str, note: Note) -> None:

@@ -1,7 +1,9 @@
-"""A run at an open circuit breaker: which models are down, and the wait for the first to come back."""
+"""A run at an open circuit breaker: which models are down, and the wait for the first to come back. And one whose
+worker cannot know what is killed, which lets nothing out either."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,17 +29,23 @@ class Circuits:
 
     async def wait(self, run: Run, left: float | None, failed: dict[str, str]) -> bool:
         """Wait, durably, for the first breaker that may be tried, and let its models be asked again. ``False``: none is
-        open, or the run has not the time."""
+        open, or the run has not the time. A pause ends the wait: its time does not count, and it may be long."""
         run.go_on()
         patience = run.spec.bounds.breaker_wait - self.waited if left is None else left
         delay = until_retry(self.open, workflow.now(), workflow.random().random(), patience)
         if delay is None:
             return False
-        self.waited += delay.total_seconds()
         run.enter("waiting_breaker")
-        models = ", ".join(sorted(self.open))
-        await workflow.sleep(delay, summary=f"waiting for the circuit breaker of {models}")
-        run.enter("running")
+        began, models = workflow.now(), ", ".join(sorted(self.open))
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: run.paused is not None,
+                timeout=delay,
+                timeout_summary=f"waiting for the circuit breaker of {models}",
+            )
+        self.waited += (workflow.now() - began).total_seconds()
+        if run.paused is None:
+            run.enter("running")
         for model in self.open:
             failed.pop(model, None)
         self.open = {}
@@ -45,9 +53,10 @@ class Circuits:
 
 
 def retry_time(error: ActivityError) -> datetime | None:
-    """When the breaker that a call met may be tried again; ``None``: it failed of something else."""
+    """When the breaker that a call met may be tried again, or a worker that did not hear of the switch; ``None``: it
+    failed of something else."""
     match error.cause:
-        case ApplicationError(type="CircuitOpen", details=details):
+        case ApplicationError(type="CircuitOpen" | "FleetUnreachable", details=details):
             told = next((each for each in details if isinstance(each, dict) and "retry_at" in each), None)
             # One that does not say is asked again in a while.
             return workflow.now() + timedelta(seconds=1) if told is None else datetime.fromisoformat(told["retry_at"])

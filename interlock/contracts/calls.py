@@ -227,6 +227,8 @@ class Progress(Wire):
     open_windows: tuple[AwareDatetime, ...] = ()
     decided: tuple[Decided, ...] = ()
     completed_calls: tuple[KilledCall, ...] = ()
+    stopped_calls: tuple[KilledCall, ...] = ()
+    unknown_calls: tuple[KilledCall, ...] = ()
     repeats: Repeats = Repeats()
     circuits: dict[str, str] = Field(default_factory=dict)
 

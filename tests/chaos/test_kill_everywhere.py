@@ -7,8 +7,10 @@ provider's own books say what was sent, and every run that ended in order is rep
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,11 @@ from temporalio.worker import Worker
 from activities.gate import Asker, Gate
 from activities.mirror import Mirror
 from activities.reports import Reports
-from interlock import AgentResult, AgentTask, Interlock
+from interlock import Agent, AgentResult, AgentTask, Interlock, Price, Retry, tool
 from interlock.client import Run
 from interlock.contracts import BreakerSettings
 from interlock.errors import Failure, RunFailed
-from interlock.testing import replay, temporal_server
+from interlock.testing import ScriptedModel, call, replay, say, temporal_server
 from tests.billing import Reply, Request
 from tests.billing.behaviours import always
 from tests.billing.server import BillingServer
@@ -272,6 +274,42 @@ async def let_out(gate: Gate) -> None:
     """Raises before the block when the gate lets nothing out."""
     async with gate.admit("model", Asker("run", "ada", datetime.now(UTC)), seconds=10):
         pass
+
+
+async def test_a_run_waits_for_a_worker_that_hears_of_the_switch(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle server says nothing for longer than this worker's mirror is patient, and any change is news."""
+    monkeypatch.setenv("INTERLOCK_MIRROR_MAX_AGE", "0.5")
+    resting, rested = asyncio.Event(), asyncio.Event()
+
+    @tool(effect="read")
+    async def rest() -> str:
+        """Rest."""
+        resting.set()
+        await rested.wait()
+        return "rested"
+
+    model = ScriptedModel("resting", [call("rest"), say("done")], Price(input="1", output="1"))
+    once = Agent(name="once", instructions="", models=model.model, tools=[rest], retry=Retry(attempts=1))
+    async with serve(once) as served:
+
+        async def change() -> None:
+            for number in itertools.cycle((7, 8)):
+                await served.interlock.fleet.configure(BreakerSettings(failure_threshold=number))
+                await asyncio.sleep(0.1)
+
+        await asyncio.sleep(0.6)
+        run = await served.start("once")
+        await waiting(run, PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED, 2)
+        changing = asyncio.create_task(change())
+        await resting.wait()
+        changing.cancel()
+        await asyncio.sleep(0.6)
+        rested.set()
+        await in_state(run, "waiting_breaker")
+        changing = asyncio.create_task(change())
+        result = await served.end(run)
+        changing.cancel()
+    assert (result.outcome, result.output, result.usage.usd_unsettled) == ("completed", "done", Decimal(0))
 
 
 async def test_a_blind_mirror_lets_nothing_out(tmp_path: Path, serve: Serve) -> None:

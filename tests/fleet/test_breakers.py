@@ -60,6 +60,26 @@ async def test_a_run_waits_for_the_breaker_and_finishes_when_the_provider_is_bac
         await replay_fleet(served)
 
 
+async def test_a_pause_ends_the_wait_for_a_breaker_and_its_time_does_not_count(serve: Serve) -> None:
+    async with billing(Provider()), serve(agent(limits=Limits(seconds=3000))) as served:
+        await open_breaker(served, settings=BreakerSettings(failure_threshold=3, recovery_seconds=300))
+        run = await served.start("a")
+
+        async def parked() -> bool:
+            return (await run.status()).state == "waiting_breaker"
+
+        async def paused() -> bool:
+            return (await run.status()).state == "paused"
+
+        await until(parked)
+        await run.pause("a look")
+        await until(paused, 25)
+        await run.resume()
+        await until(parked)
+        await run.kill()
+        await served.end(run)
+
+
 async def test_without_time_to_wait_the_run_steps_down_its_ladder(serve: Serve) -> None:
     async with billing(Provider()) as server, serve(agent()) as served:
         await open_breaker(served, settings=BreakerSettings(failure_threshold=3, recovery_seconds=300))

@@ -15,11 +15,13 @@ from temporalio.exceptions import ApplicationError
 from activities.providers import Answer, Providers, Request
 from activities.providers.scripted import Scripted
 from interlock import Agent, Interlock, ToolContext, tool
-from interlock.contracts import AgentTask, KilledCall, KillReport
+from interlock.contracts import AgentTask, KilledCall, KillReport, Limits, Transcript
 from interlock.errors import BadRequest, NoWorker, RunNotFound
 from interlock.testing import ScriptedModel, call, calls, say
 from tests.conftest import Serve, activities
 from tests.fleet.environment import act, in_flight, replay_fleet, until, waiting
+from workflows.call_report import CallReport
+from workflows.run_state import Run
 
 
 async def test_a_signal_by_a_plain_client_ends_a_run_whose_model_is_in_flight(serve: Serve) -> None:
@@ -114,6 +116,17 @@ async def test_nothing_more_is_begun_though_the_call_in_flight_ends_by_itself(se
         if how == "kill":
             assert result.usage.attempts == 1
             assert result.kill_report == KillReport()
+
+
+def test_what_a_kill_can_prove_is_carried_over_continue_as_new() -> None:
+    run = Run.fresh(AgentTask(agent="a", input="x"))
+    run.resolve(waiting("a").spec({}), Limits())
+    run.report = CallReport(
+        completed=[KilledCall(call_id="s1c1", tool="act")],
+        stopped=[KilledCall(call_id="s1c2", tool="act")],
+        unknown=[KilledCall(call_id="s1c3", tool="act")],
+    )
+    assert Run.carried(run.carry(Transcript(spec=run.spec))).report == run.report
 
 
 async def test_a_plain_function_hears_of_the_kill_and_its_late_result_is_dropped(serve: Serve) -> None:

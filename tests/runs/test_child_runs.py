@@ -359,6 +359,35 @@ async def test_one_whose_parent_is_terminated_ends_with_it(serve: Serve) -> None
         await until(ended)
 
 
+async def test_a_pause_does_not_count_once_what_is_beside_it_has_ended(serve: Serve) -> None:
+    beside = asyncio.Event()
+
+    @tool(effect="read")
+    async def slow() -> str:
+        """Take long."""
+        await beside.wait()
+        return "seen"
+
+    def turn(messages: Any, tools: Any) -> Say:
+        return say("done") if any(each.role == "tool" for each in messages) else calls(call("slow"), ask("researcher"))
+
+    async with serve(boss(holding(), slow, script=turn)) as served:
+        run = await served.start("boss")
+        child = await holds(served, run, "s1c2")
+        await run.pause("lunch", by="ada")
+        await until(lambda: _told(child, "pause"))
+        assert not await _paused(run)
+        beside.set()
+        await until(lambda: _paused(run))
+        await run.kill()
+        await served.end(run)
+
+
+async def _told(run: Run, signal: str) -> bool:
+    events = (await run.handle.fetch_history()).events
+    return signal in [event.workflow_execution_signaled_event_attributes.signal_name for event in events]
+
+
 async def test_a_pause_reaches_it_and_does_not_count(serve: Serve) -> None:
     researcher = agent("researcher", [call("hold", seconds=1), say("found")], hold)
     async with serve(boss(researcher, limits=Limits(seconds=300))) as served:
