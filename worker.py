@@ -226,8 +226,8 @@ async def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    configure_logging()
     try:
+        configure_logging()
         sys.exit(asyncio.run(main(parse())))
     except (BadReference, InterlockError) as error:
         print(f"worker.py: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,15 @@ def test_the_queue_of_the_runs_is_not_the_fleets() -> None:
     assert done.returncode == 2
     [line] = done.stderr.strip().splitlines()
     assert "cannot share the task queue 'interlock-fleet'" in line
+
+
+def test_a_word_for_the_log_that_nobody_knows_is_one_line() -> None:
+    command = [sys.executable, str(source_root() / "worker.py")]
+    environment = {**os.environ, "INTERLOCK_LOG_LEVEL": "verbose"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 2
+    known = "DEBUG, INFO, WARNING, ERROR, CRITICAL"
+    assert done.stderr == f"worker.py: INTERLOCK_LOG_LEVEL is one of {known}; got 'verbose'\n"
 
 
 def test_no_server_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

@@ -11,16 +11,20 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import structlog
 from structlog.typing import EventDict, Processor
 from temporalio import activity, workflow
 
+from interlock.errors import BadRequest
 from interlock.secrets import redacted
 from interlock.telemetry.redaction import Redaction, redaction
 
 LogFormat = Literal["json", "console"]
+
+FORMATS = get_args(LogFormat)
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 CONTENT_BYTES = 2048
 """Of a prompt, an output, an argument that goes to the log with ``INTERLOCK_LOG_CONTENT=1``."""
@@ -33,8 +37,10 @@ def configure_logging(style: LogFormat | None = None, level: str | None = None) 
     """Render every line of this process: ``json``, or ``console`` for people.
 
     Defaults: ``INTERLOCK_LOG`` (``json`` or ``console``; else ``console`` in a terminal), ``INTERLOCK_LOG_LEVEL``.
-    ``INTERLOCK_LOG_REDACT``: more names, separated by commas, whose values never show."""
-    chosen = style or os.environ.get("INTERLOCK_LOG") or ("console" if sys.stderr.isatty() else "json")
+    ``INTERLOCK_LOG_REDACT``: more names, separated by commas, whose values never show. Raises ``BadRequest`` for a
+    variable that says something else."""
+    chosen = style or _one_of("INTERLOCK_LOG", FORMATS) or ("console" if sys.stderr.isatty() else "json")
+    chosen_level = level or _one_of("INTERLOCK_LOG_LEVEL", LEVELS) or "INFO"
     before = _before(redaction())
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -51,13 +57,22 @@ def configure_logging(style: LogFormat | None = None, level: str | None = None) 
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel((level or os.environ.get("INTERLOCK_LOG_LEVEL") or "INFO").upper())
+    root.setLevel(chosen_level)
     logging.captureWarnings(True)
     for noisy in ("httpx", "httpx2", "httpcore", "openai", "anthropic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # What the SDK would write behind the message is in fields of their own.
     workflow.logger.workflow_info_on_message = False
     activity.logger.activity_info_on_message = False
+
+
+def _one_of(variable: str, known: tuple[str, ...]) -> str | None:
+    """What ``variable`` says, in whatever case; ``None``: nothing."""
+    given = os.environ.get(variable, "").strip()
+    said = next((each for each in known if each.lower() == given.lower()), None)
+    if given and said is None:
+        raise BadRequest(f"{variable} is one of {', '.join(known)}; got {given[:60]!r}")
+    return said
 
 
 def without_secrets(logger: Any, method: str, rendered: Any) -> str:

@@ -12,6 +12,8 @@ import structlog
 from temporalio.client import Client
 
 from interlock import Agent, Limits
+from interlock.errors import BadRequest
+from interlock.telemetry.logs import configure_logging
 from interlock.telemetry.redaction import Redaction, redaction
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve
@@ -172,6 +174,31 @@ async def test_a_run_that_goes_on_to_wait_for_a_person_says_so_too(serve: Serve)
         ("run.paused", "lunch", "ada"),
         ("run.resumed", "fed", "eve"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "said"),
+    [
+        ("INTERLOCK_LOG", "jsn", "INTERLOCK_LOG is one of json, console; got 'jsn'"),
+        ("INTERLOCK_LOG_LEVEL", "verbose", "INTERLOCK_LOG_LEVEL is one of DEBUG, INFO"),
+        ("INTERLOCK_LOG_LEVEL", "NOTSET", "INTERLOCK_LOG_LEVEL is one of DEBUG, INFO"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_in_words(
+    variable: str, given: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = logging.getLogger().handlers
+    monkeypatch.setenv(variable, given)
+    with pytest.raises(BadRequest, match=f"^{said}"):
+        configure_logging()
+    assert logging.getLogger().handlers == before
+
+
+@pytest.mark.parametrize(("given", "level"), [("debug", logging.DEBUG), (" Warning ", logging.WARNING), ("", 20)])
+def test_a_level_counts_in_whatever_case(given: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_LOG_LEVEL", given)
+    with lines():
+        assert logging.getLogger().level == level
 
 
 async def test_a_low_budget_is_told_once_for_each_limit(serve: Serve) -> None:
