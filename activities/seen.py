@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -27,6 +28,16 @@ from interlock.telemetry.metrics import Instruments
 
 model_log = structlog.get_logger("interlock.model")
 tool_log = structlog.get_logger("interlock.tools")
+
+
+_made: ContextVar[list[bool] | None] = ContextVar("made", default=None)
+"""Whether the attempt of a tool that this task is about was made: one that was refused before counts nowhere."""
+
+
+def made() -> None:
+    """The tool is about to run."""
+    if (told := _made.get()) is not None:
+        told.append(True)
 
 
 class SeenAttempts(Interceptor):
@@ -77,6 +88,8 @@ class _Watched(ActivityInboundInterceptor):
 
     async def _tool(self, call: ToolCall, input: ExecuteActivityInput) -> ToolResult:
         began, done = time.monotonic(), False
+        admitted: list[bool] = []
+        token = _made.set(admitted)
         with _span(names.span_tool(call.tool), _of_tool(call)) as span:
             try:
                 result: ToolResult = await self.next.execute_activity(input)
@@ -86,9 +99,11 @@ class _Watched(ActivityInboundInterceptor):
                 tool_log.warning(names.TOOL_FAILED, **said, latency_ms=_since(began))
                 raise
             finally:
-                instruments = self._instruments()
-                instruments.add(names.TOOL_CALLS, tool=call.tool, success=str(done).lower())
-                instruments.observe(names.TOOL_SECONDS, time.monotonic() - began, tool=call.tool)
+                if admitted:
+                    instruments = self._instruments()
+                    instruments.add(names.TOOL_CALLS, tool=call.tool, success=str(done).lower())
+                    instruments.observe(names.TOOL_SECONDS, time.monotonic() - began, tool=call.tool)
+                _made.reset(token)
             span.set_attribute(names.TOOL_IS_ERROR, result.is_error)
         tool_log.info(
             names.TOOL_EXECUTED,

@@ -20,13 +20,19 @@ from interlock.tools import AgentTool
 
 log = structlog.get_logger("interlock.tools")
 
+MOST_LOGGED = 64 * 1024
+"""Characters of an error that a tool raised."""
+
 OF_A_TOOL: tuple[Kind, ...] = ("ToolFailed", "ToolArgumentsInvalid", "ToolOutcomeUnknown")
 
 
 def known(failure: Failure, call: ToolCall) -> Failure:
     """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
     said = redacted(str(failure))
-    log.warning("tool.failed", tool=call.tool, call_id=call.call_id, error=said)
+    if failure.__cause__ is not None:
+        log.warning(
+            "tool.raised", tool=call.tool, call_id=call.call_id, error=in_a_line(failure), where=_where(failure)
+        )
     unknown = failure.kind == "ToolFailed" and failure.fate == "unknown" and call.effect == "write"
     return Failure(
         "ToolOutcomeUnknown" if unknown else failure.kind,
@@ -38,10 +44,8 @@ def known(failure: Failure, call: ToolCall) -> Failure:
 
 
 def raised(tool: AgentTool, call: ToolCall, error: BaseException) -> Failure:
-    """The model is told what kind of error it was and what it said, in a line; the log is told where as well.
-    Not all of it: a log that renders an error of megabytes keeps the worker from everything else."""
-    where = traceback.format_tb(error.__traceback__)[-5:]
-    log.warning("tool.raised", tool=tool.name, call_id=call.call_id, error=in_a_line(error), where="".join(where))
+    """The model is told what kind of error it was and what it said, in a line; the log is told all of it."""
+    log.warning("tool.raised", tool=tool.name, call_id=call.call_id, error=in_a_line(error), where=_where(error))
     said, outage = f"{tool.name} failed: {in_a_line(error)}", tells_of_outage(error)
     # What it calls did not answer: who writes cannot know whether it was heard. One that knows raises ToolError.
     if outage and call.effect == "write":
@@ -101,7 +105,21 @@ def given_up(failure: Failure, call: ToolCall) -> Failure:
     )
 
 
+def _where(error: BaseException) -> str:
+    """The whole of it, with what it was raised from: the lines of code, and all lines of the messages. Only one of
+    megabytes is cut, in its middle: to render that would keep the worker from everything else."""
+    try:
+        text = redacted("".join(traceback.format_exception(error)))
+    except Exception as problem:  # noqa: BLE001  # what formats it calls code of the error's own
+        return f"it cannot be shown: {type(problem).__name__}"
+    half = MOST_LOGGED // 2
+    return text if len(text) <= MOST_LOGGED else f"{text[:half]}\n[...]\n{text[-half:]}"
+
+
 def in_a_line(error: BaseException) -> str:
-    lines = redacted(str(error)).strip().splitlines()
+    try:
+        lines = redacted(str(error)).strip().splitlines()
+    except Exception as problem:  # noqa: BLE001  # its own code
+        lines = [f"a message that cannot be shown ({type(problem).__name__})"]
     said = lines[0][:500].encode(errors="replace").decode() if lines else "no message"
     return f"{type(error).__name__}: {said}"

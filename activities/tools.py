@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from temporalio import activity
 
+from activities import seen
 from activities.faults import application_error
 from activities.gate import Asker, Gate
 from activities.heartbeat import asked_for, heartbeating
@@ -66,6 +67,7 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
                 gate.admit(tool.dependency, Asker.of_activity(call.user_id), seconds=left) as admission,
             ):
                 let_in = True
+                seen.made()
                 left = max(0.01, left - (time.monotonic() - began))
                 value = await _attempt(
                     tool,

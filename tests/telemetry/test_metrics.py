@@ -7,8 +7,10 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator
 from temporalio.client import Client
 from temporalio.common import MetricMeter
 from temporalio.testing import ActivityEnvironment
@@ -16,13 +18,13 @@ from temporalio.testing import ActivityEnvironment
 from activities.alert import AlertActivity
 from activities.alerting import Alerting
 from activities.gauges import counting
-from interlock import Account, Agent, Limits, Price
+from interlock import Account, Agent, Limits, Price, tool
 from interlock.contracts import Alert
 from interlock.errors import BadRequest
 from interlock.telemetry.metrics import of_client
 from interlock.telemetry.names import METRICS
 from interlock.telemetry.runtime import worker_runtime
-from interlock.testing import Say, ScriptedModel, say
+from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve, source_root
 from tests.telemetry.story import AGENT
 from tests.telemetry.watched import families, samples, seeing
@@ -37,6 +39,26 @@ SHARING = Agent(
     instructions="",
     models=ScriptedModel("shared", [say("x", input_tokens=1000, output_tokens=1000)], PRICE).model,
     accounts=[Account("shared-by-all", usd="0.36"), Account("of:{user_id}", usd="9")],
+)
+
+
+def odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("it is even")
+    return number
+
+
+@tool(effect="read")
+def picky(number: Annotated[int, AfterValidator(odd)]) -> str:
+    """Take odd numbers; its schema does not say so."""
+    return str(number)
+
+
+CLUMSY = Agent(
+    name="clumsy",
+    instructions="",
+    models=ScriptedModel("clumsy", [calls(call("picky", number=1), call("picky", number=2)), say("x")]).model,
+    tools=[picky],
 )
 ROW = re.compile(r"^\| `(interlock_\w+)` \| (\w+) \| ([^|]*)\|")
 
@@ -55,10 +77,11 @@ def worker_meter(client: Client) -> MetricMeter:
 @asynccontextmanager
 async def exercised(serve: Serve, temporal: Client) -> AsyncIterator[str]:
     """A worker that has met everything there is to count: the address of its metrics."""
-    agents = (AGENT, SLEEPER, POOR, SHARING)
+    agents = (AGENT, SLEEPER, POOR, SHARING, CLUMSY)
     async with seeing(temporal, metrics=True) as (client, url), serve(*agents, client=client) as served:
         await served.run("story")
         await served.run("poor")
+        await served.run("clumsy")
         await served.run("sharing", user_id="ada")
         run = await served.start("sleeper")
         while (await run.status()).step == 0:
@@ -89,6 +112,12 @@ async def test_documented_metrics_are_exposed_and_exposed_ones_are_documented(se
     assert counted["interlock_grants_refused_total", (("agent", "poor"), ("limit", "usd"))] >= 1
     assert counted["interlock_attempts_lost_total", (("model", "scripted:sleeps"),)] == 1
     assert counted["interlock_breaker_state", (("dependency", "scripted:story"),)] == 1
+    # One of the two calls was refused before it was made.
+    assert [
+        (labels, value)
+        for (name, labels), value in counted.items()
+        if name == "interlock_tool_calls_total" and ("tool", "picky") in labels
+    ] == [((("success", "true"), ("tool", "picky")), 1)]
     # What may yet be counted is there from the start: an increase begins at something.
     assert counted["interlock_kills_total", (("scope", "all"),)] == 0
     assert counted["interlock_alerts_total", (("kind", "mirror_stale"),)] == 0
