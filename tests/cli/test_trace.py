@@ -161,7 +161,8 @@ async def test_a_failed_call_is_charged_where_it_failed_and_the_sum_is_the_resul
     traced = await cli("trace", run.id, "--json")
     first, second = spans(traced.json, "chat")
     assert (first["state"], second["state"], second["name"]) == ("failed", "done", "chat trace-other")
-    assert first["error"].startswith("ModelTimeout: ")
+    # Who says first that the time is up: the attempt, or on a busy machine the server.
+    assert first["error"].startswith(("ModelTimeout: ", "TimedOut: "))
     assert Decimal(first["usd"]) == Decimal(first["usd_unsettled"]) == result.usage.usd_unsettled > 0
     assert Decimal(traced.json["usd"]) == result.usage.usd
     assert [stage["state"] for stage in spans(traced.json, "stage")] == ["done"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import warnings
@@ -12,7 +13,9 @@ import structlog
 from temporalio.client import Client
 
 from interlock import Agent, Limits
+from interlock.client import Run
 from interlock.errors import BadRequest
+from interlock.search_attributes import AGENT_STATE
 from interlock.telemetry.logs import configure_logging
 from interlock.telemetry.redaction import Redaction, redaction
 from interlock.testing import Say, ScriptedModel, call, calls, say
@@ -126,17 +129,22 @@ async def test_content_is_cut(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> 
     assert reply["output"] == "é" * 1024 + "…"
 
 
+async def shows(run: Run, state: str) -> None:
+    """Wait until the index shows it. Not a query: one that comes while a task of a run ends that is not in memory is
+    replayed with that task as its newest, and the SDK takes it for no replay."""
+    while (await run.handle.describe()).typed_search_attributes.get(AGENT_STATE) != state:
+        await asyncio.sleep(0.02)
+
+
 async def test_pause_resume_and_kill_are_told_once(serve: Serve, temporal: Client) -> None:
     slow = Agent(name="slow", instructions="", models=ScriptedModel("slow-one", [Say("never", delay=60)]).model)
     with lines() as out:
         async with serve(slow, max_cached_workflows=0) as served:
             run = await served.start("slow", user_id="ada")
             await run.pause("lunch", by="ada")
-            while (await run.status()).state != "paused":
-                pass
+            await shows(run, "paused")
             await run.resume("fed", by="eve")
-            while (await run.status()).step == 0:
-                pass
+            await shows(run, "running")
             await run.handle.signal("pause", "nonsense")
             await run.kill("enough", by="ops")
             await served.end(run)
