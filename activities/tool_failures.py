@@ -39,7 +39,7 @@ def known(failure: Failure, call: ToolCall) -> Failure:
         f"{said}. {outcomes.UNKNOWN}" if unknown else said,
         retry_after=failure.retry_after,
         fate=failure.fate,
-        outage=failure.outage or failure.kind == "ToolFailed",
+        outage=failure.outage,
     )
 
 

@@ -114,8 +114,8 @@ class Connection:
     def _failure(self, said: str, *, sent: bool = True, retry_after: float | None = None) -> Failure:
         text = f"the MCP server {self.server.name} {said}"
         if sent:
-            return Failure("ToolFailed", text, fate="unknown")
-        return Failure("ToolFailed", f"{text}. Nothing was run.", retry_after=retry_after)
+            return Failure("ToolFailed", text, fate="unknown", outage=True)
+        return Failure("ToolFailed", f"{text}. Nothing was run.", retry_after=retry_after, outage=True)
 
     async def _ready(self, context: ToolContext) -> Session:
         """The session, begun anew where there is none. Bounded by the call's own time: a call that was never sent
@@ -129,7 +129,7 @@ class Connection:
         except TimeoutError:
             raise self._failure("was still starting when the call's time was up", sent=False) from None
         except ConnectionError as error:
-            raise Failure("ToolFailed", f"{error}. Nothing was run.") from None
+            raise Failure("ToolFailed", f"{error}. Nothing was run.", outage=True) from None
 
     async def _current(self) -> Session:
         while True:

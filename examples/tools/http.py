@@ -17,12 +17,15 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, TypeAlias
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from examples.tools.addresses import Network, networks_of, refusal
 from interlock import Tool, ToolError, tool
+from interlock.errors import Failure
 
 MOST_REDIRECTS = 5
 MOST_HEAD = 64 * 1024
@@ -103,14 +106,15 @@ class Getter:
     resolve: Resolve
 
     async def get(self, url: str) -> str:
-        """Raises ``ToolError`` for what is refused, ``ConnectionError`` for what may work another time."""
+        """Raises ``ToolError`` for what is refused, ``ConnectionError`` for what may work another time, and ``Failure``
+        where the server itself says that it may."""
         for _ in range(MOST_REDIRECTS + 1):
             target = self.target(url)
             answer = await self._ask(target)
             if answer.status not in (301, 302, 303, 307, 308) or answer.location is None:
                 return answer.shown(target, self.most_bytes)
             url = urljoin(target.url, answer.location)
-            if target.scheme == "https" and url.startswith("http:"):
+            if target.scheme == "https" and urlsplit(url).scheme == "http":
                 raise ToolError(f"{target.url} redirects to {_shown(url)}, which is not encrypted; that is refused")
         raise ToolError(f"more than {MOST_REDIRECTS} redirects; the last was to {_shown(url)}")
 
@@ -183,10 +187,13 @@ class Answer:
     charset: str
     body: bytes
     more: bool
+    retry_after: float | None = None
 
     def shown(self, target: Target, most: int) -> str:
         if self.status in _TRANSIENT:
-            raise ConnectionError(f"{target.url} answered {self.status} {self.reason}")
+            # 429 and its like are backed off from; that the host is down is said by what is above.
+            said = f"{target.url} answered {self.status} {self.reason}"
+            raise Failure("ToolFailed", said, retry_after=self.retry_after, outage=self.status >= 500)
         text = self.body.decode(self.charset, errors="replace")
         if self.status >= 300:
             raise ToolError(f"{target.url} answered {self.status} {self.reason}: {text[:500]}")
@@ -215,7 +222,19 @@ async def _read(reader: asyncio.StreamReader, target: Target, most: int) -> Answ
         raise ConnectionError(f"{target.url} broke off, or its length is wrong: {error}") from None
     charset = parsed.headers.get_content_charset("utf-8")
     charset = charset if _CHARSET.fullmatch(charset) else "utf-8"
-    return Answer(parsed.status, _line(parsed.reason), location, kind, charset, body[:most], more=len(body) > most)
+    wait = _seconds(parsed.getheader("retry-after", ""))
+    more = len(body) > most
+    return Answer(parsed.status, _line(parsed.reason), location, kind, charset, body[:most], more, retry_after=wait)
+
+
+def _seconds(said: str) -> float | None:
+    """``Retry-After``, in either of its forms."""
+    if re.fullmatch(r"\d{1,9}", said.strip()):
+        return float(said)
+    try:
+        return (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return None
 
 
 async def _plain(reader: asyncio.StreamReader, most: int, length: int | None) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from activities.tool_failures import MOST_LOGGED, known, raised
 from interlock import tool
 from interlock.contracts import ToolCall
@@ -69,6 +71,12 @@ def test_one_that_cannot_be_shown_is_a_failure_like_any_other() -> None:
     model, log = told(Unshowable())
     assert model == "look failed: Unshowable: a message that cannot be shown (RuntimeError)"
     assert "Unshowable" in log
+
+
+@pytest.mark.parametrize("outage", [True, False])
+def test_a_tools_own_failure_says_itself_whether_what_it_calls_is_down(*, outage: bool) -> None:
+    said = known(Failure("ToolFailed", "later", retry_after=7, outage=outage), CALL)
+    assert (said.kind, said.outage, said.retry_after) == ("ToolFailed", outage, 7)
 
 
 def test_what_a_tools_own_failure_was_raised_from_is_logged_and_without_that_it_is_logged_once() -> None:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from examples.tools.addresses import refusal
 from examples.tools.http import http_get
 from interlock import ToolError
+from interlock.errors import Failure
 from tests.toolset.web import LOOPBACK, Names, Site, page, redirect, site
 
 HERE = Names({"site.test": [["127.0.0.1"]]})
@@ -246,12 +247,11 @@ async def test_an_answer_that_is_not_read(answer: bytes, said: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        page(b"later", status="503 Service Unavailable"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ncut",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\ncut",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\ncut\r\n0\r\n\r\n",
     ],
-    ids=["503", "cut", "cut chunk", "odd chunk"],
+    ids=["cut", "cut chunk", "odd chunk"],
 )
 async def test_what_may_work_another_time_is_tried_again_by_policy(answer: bytes) -> None:
     async with site({"/": answer}) as here:
@@ -259,6 +259,33 @@ async def test_what_may_work_another_time_is_tried_again_by_policy(answer: bytes
             await get(here, "/")
     with pytest.raises(ConnectionError, match="cannot be reached"):
         await get(here, "/")
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "outage", "least", "most"),
+    [
+        ("503 Service Unavailable", "", True, None, None),
+        ("503 Service Unavailable", "7", True, 7, 7),
+        ("429 Too Many Requests", "120", False, 120, 120),
+        ("429 Too Many Requests", "Fri, 31 Dec 2100 23:59:59 GMT", False, 1e6, 1e10),
+        ("429 Too Many Requests", "soon", False, None, None),
+        ("408 Request Timeout", "", False, None, None),
+        ("425 Too Early", "", False, None, None),
+    ],
+)
+async def test_who_is_asked_to_come_later_does_and_only_a_server_that_fails_is_taken_for_down(
+    status: str, asked: str, outage: bool, least: float | None, most: float | None
+) -> None:
+    more = [f"Retry-After: {asked}"] if asked else []
+    async with site({"/": page(b"later", "text/plain", *more, status=status)}) as here:
+        with pytest.raises(Failure, match=f"answered {status}") as later:
+            await get(here, "/")
+    assert (later.value.kind, later.value.outage) == ("ToolFailed", outage)
+    if least is None or most is None:
+        assert later.value.retry_after is None
+    else:
+        assert later.value.retry_after is not None
+        assert least <= later.value.retry_after <= most
 
 
 async def test_an_endless_answer_is_cut_and_a_slow_one_is_given_up() -> None:
@@ -301,13 +328,15 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
 async def test_tls_verifies_the_name_although_the_connection_goes_to_an_address(tmp_path: Path) -> None:
     trusted, tls = certificate(tmp_path, "site.test")
     names = Names({"site.test": [["127.0.0.1"]], "other.test": [["127.0.0.1"]]})
-    async with site({"/": page(b"secret"), "/down": redirect("http://site.test:PORT/")}, tls=tls) as here:
+    down = {"/down": redirect("http://site.test:PORT/"), "/down-loud": redirect("HTTP://site.test:PORT/")}
+    async with site({"/": page(b"secret"), **down}, tls=tls) as here:
         hosts = [f"site.test:{here.port}", f"other.test:{here.port}"]
         ask = http_get(hosts, networks=LOOPBACK, resolve=names, certificates=trusted)
         assert (await ask(f"https://site.test:{here.port}/")).endswith("secret")
         assert here.names == ["site.test"]
-        with pytest.raises(ToolError, match="which is not encrypted"):
-            await ask(f"https://site.test:{here.port}/down")
+        for path in ("/down", "/down-loud"):
+            with pytest.raises(ToolError, match="which is not encrypted"):
+                await ask(f"https://site.test:{here.port}{path}")
         with pytest.raises(ToolError, match="is not who it claims to be"):
             await ask(f"https://other.test:{here.port}/")
         with pytest.raises(ToolError, match="is not who it claims to be"):
