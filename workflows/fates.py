@@ -38,6 +38,28 @@ def is_unknown(spec: ToolSpec, error: ActivityError) -> bool:
             return False
 
 
+def never_taken(error: ActivityError) -> bool:
+    """Whether the worker that was asked does not have the tool, being of another release: nothing was run there."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == "NotFoundError"
+
+
+def explain(spec: ToolSpec, error: ActivityError) -> str:
+    """What the model is told of a call that failed. A write whose fate nobody knows says so."""
+    match error.cause:
+        case ApplicationError() if never_taken(error):
+            tried = outcomes.TRIED if spec.effect == "idempotent" else "Nothing was run."
+            return f"UnknownTool: the workers that were asked do not have {spec.name}, others may. {tried}"
+        case ApplicationError(type=kind, message=message):
+            return f"{kind or 'ToolFailed'}: {message}"
+        case TimedOut() if spec.effect == "write":
+            return f"ToolOutcomeUnknown: {spec.name} did not report back in time. {outcomes.UNKNOWN}"
+        case TimedOut():
+            tried = f" {outcomes.TRIED}" if spec.effect == "idempotent" else ""
+            return f"ToolFailed: {spec.name} did not answer in time.{tried}"
+        case _:
+            return f"ToolFailed: {error.cause or error}"
+
+
 async def settle(run: Run, unknown: Unknown, slots: asyncio.Semaphore, verify: Verify) -> tuple[str, bool]:
     """What the model is told of the call, and whether it is an error, after everybody who may know was asked."""
     spec, call = unknown.spec, unknown.call

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
 from interlock.contracts import (
@@ -23,7 +22,7 @@ from interlock.contracts import (
     ToolSpec,
     UserMessage,
 )
-from interlock.policies import budget, outcomes
+from interlock.policies import backoff, budget
 from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
 from workflows import asking, child_runs, fates, relying
 from workflows.call_report import certainly_not
@@ -140,15 +139,32 @@ async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen])
                 if not tried:
                     run.report.over(call.call_id)
                 continue
-            known = _explain(spec, error)
-            if fates.is_unknown(spec, error):
-                return Unknown(spec, call, describe(call, DESCRIBED), known)
-            run.report.over(call.call_id)
-            return _told(call, known, is_error=True)
+            if spec.effect == "write" and fates.never_taken(error) and rounds < run.spec.keeping.rounds:
+                await _another_worker(run, spec, call, rounds)
+                continue
+            return _failed(run, spec, call, error)
         run.report.returned(call.call_id)
         relying.remember(run, spec, call.arguments, result)
         return _told(call, result.content, is_error=result.is_error, result=result)
     return not_made(f"ToolInputStale: {spec.name} was not made: what it relies on was past its window.")
+
+
+def _failed(run: Run, spec: ToolSpec, call: CallPart, error: ActivityError) -> ToolMessage | Unknown:
+    known = fates.explain(spec, error)
+    if fates.is_unknown(spec, error):
+        return Unknown(spec, call, describe(call, DESCRIBED), known)
+    run.report.over(call.call_id)
+    return _told(call, known, is_error=True)
+
+
+async def _another_worker(run: Run, spec: ToolSpec, call: CallPart, asked: int) -> None:
+    """Wait before the call is made anew, which Temporal does not do for a write: while workers are replaced, some have
+    the tool and some have not. It counts as a call when one has it."""
+    run.report.over(call.call_id)
+    run.tool_calls -= 1
+    run.by_tool = {name: times - (name == call.tool) for name, times in run.by_tool.items()}
+    seconds = backoff.backoff(spec.retry or run.spec.retry, asked, workflow.random().random())
+    await workflow.sleep(seconds, summary=f"waiting for a worker that has {call.tool}")
 
 
 def _seconds_left(run: Run) -> float | None:
@@ -167,7 +183,7 @@ async def _attempt(run: Run, spec: ToolSpec, call: CallPart, *, verify: bool = F
     except ActivityError as error:
         _cut_off(run, name, error)
         run.report.over(name)
-        return ToolResult(content=_explain(spec, error), is_error=True)
+        return ToolResult(content=fates.explain(spec, error), is_error=True)
     # That somebody looked is no effect of the tool, which a kill would have to tell of.
     (run.report.over if verify else run.report.returned)(name)
     return result
@@ -222,20 +238,6 @@ async def _execute(
         ),
     )
     return result
-
-
-def _explain(spec: ToolSpec, error: ActivityError) -> str:
-    """What the model is told of a call that failed. A write whose fate nobody knows says so."""
-    match error.cause:
-        case ApplicationError(type=kind, message=message):
-            return f"{kind or 'ToolFailed'}: {message}"
-        case TimedOut() if spec.effect == "write":
-            return f"ToolOutcomeUnknown: {spec.name} did not report back in time. {outcomes.UNKNOWN}"
-        case TimedOut():
-            tried = f" {outcomes.TRIED}" if spec.effect == "idempotent" else ""
-            return f"ToolFailed: {spec.name} did not answer in time.{tried}"
-        case _:
-            return f"ToolFailed: {error.cause or error}"
 
 
 def _refused(run: Run, call: CallPart, why: str) -> ToolMessage:

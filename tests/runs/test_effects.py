@@ -18,13 +18,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 
 from activities.tools import _check_inputs
-from interlock import Retry, ToolContext, tool
+from interlock import Agent, Retry, ToolContext, tool
+from interlock.client import Run
 from interlock.contracts import ToolCall
 from interlock.embedded import server_binary
 from interlock.errors import BadRequest
-from interlock.testing import call, replay, temporal_server
+from interlock.testing import ScriptedModel, call, replay, say, temporal_server
 from tests.conftest import Serve, Served, activities
-from tests.runs.world import agent, told, waits
+from tests.runs.world import World, agent, told, waits
 from worker import serving
 from workflows.agent_run import AgentRun
 
@@ -169,6 +170,48 @@ async def test_a_worker_that_ends_in_the_middle_of_a_write_leaves_it_unknown(ser
         await replay(temporal, run.handle, AgentRun)
         [message] = await told(Served(served.interlock), run)
     assert message.content.startswith("ToolOutcomeUnknown: the worker ended while post ran.")
+
+
+async def summaries(run: Run) -> list[str]:
+    history = await run.handle.fetch_history()
+    said = [event.user_metadata.summary for event in history.events if event.HasField("timer_started_event_attributes")]
+    return [json.loads(each.data) for each in said if each.data]
+
+
+async def test_a_write_that_reached_a_worker_without_its_tool_is_made_by_another(
+    serve: Serve, temporal: Client
+) -> None:
+    """As while workers are replaced: nothing was run, so nothing is run twice."""
+    world = World()
+    model = ScriptedModel("replaced", [call("send_email", to="ada"), call("gone"), say("done")])
+    send = world.send(retry=Retry(initial=0.8, jitter=0))
+
+    @tool(effect="write", approval=True, retry=Retry(initial=0.02))
+    def gone() -> str:
+        """Of a release that is there no more."""
+        raise AssertionError
+
+    def release(*tools: Any) -> Agent:
+        return Agent(name="replaced", instructions="", models=model.model, tools=tools)
+
+    async with serve(release(send, gone), max_cached_workflows=0) as served:
+        run = await served.start("replaced")
+        await waits(run, "s1c1")
+        queue = served.interlock.queue
+    at: dict[str, Any] = {"queue": queue, "fleet": f"fleet-{queue}", "max_cached_workflows": 0}
+    async with serving(temporal, [release()], **at):
+        await run.decide("s1c1", approve=True)
+        while "waiting for a worker that has send_email" not in await summaries(run):
+            await asyncio.sleep(0.05)
+    async with serving(temporal, [release(send)], **at):
+        await waits(run, "s2c1")
+        await run.decide("s2c1", approve=True)
+        result = await run.result()
+        await replay(temporal, run.handle, AgentRun)
+        sent, was_gone = await told(Served(served.interlock), run)
+    assert (sent.content, world.sent) == ("sent to ada", ["ada"])
+    assert was_gone.content == "UnknownTool: the workers that were asked do not have gone, others may. Nothing was run."
+    assert result.by_tool == {"send_email": 1, "gone": 1}
 
 
 async def test_no_attempt_begins_after_what_it_relies_on_is_past_its_window() -> None:
