@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
 from temporalio import activity
 
 from activities.faults import application_error
@@ -15,7 +16,7 @@ from activities.prices import price_of
 from activities.providers import Providers
 from interlock import options, ports
 from interlock.agents import Agent
-from interlock.contracts import AgentSpec, ResolveAgent, Retry
+from interlock.contracts import AgentSpec, ResolveAgent, Retry, explain
 from interlock.errors import Failure
 from interlock.mcp_server import McpServer
 from interlock.tools import AgentTool
@@ -48,7 +49,7 @@ def _load(reference: str) -> list[Agent]:
             ) from None
         raise BadReference(f"--agents {reference}: {module_name} imports {missing!r}, which is not installed") from None
     except Exception as error:
-        raise BadReference(f"--agents {reference}: {type(error).__name__}: {error}") from error
+        raise BadReference(f"--agents {reference}: {_one_line(error)}") from error
     agents = {key: value for key, value in vars(module).items() if isinstance(value, Agent)}
     if not name:
         if not agents:
@@ -58,6 +59,12 @@ def _load(reference: str) -> list[Agent]:
         known = ", ".join(agents) or "none"
         raise BadReference(f"--agents {reference}: {module_name} has no Agent {name!r}; it has: {known}")
     return [agents[name]]
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return f"{error.title}: {explain(error)}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def reachable(agents: Iterable[Agent]) -> list[Agent]:

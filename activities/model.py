@@ -153,6 +153,7 @@ def _request(call: ModelCall, transcript: Transcript, seconds: float) -> Request
         tools=transcript.spec.tools,
         may_call=call.tools,
         max_tokens=call.grant.max_tokens,
+        most_input=call.grant.input_tokens,
         timeout=seconds,
         step=call.step,
     )

@@ -89,6 +89,8 @@ async def start_server(
 
     codec_endpoint  of the codec server that the Web UI asks to decode what is encrypted, such as
                     ``http://localhost:8081``"""
+    for asked in filter(None, (port, ui_port if ui else None)):
+        _refuse_taken(asked)
     port = port or free_port()
     arguments = ["server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     arguments += ["--ui-port", str(ui_port := ui_port or free_port()), "--ui-ip", "127.0.0.1"] if ui else ["--headless"]
@@ -142,13 +144,27 @@ async def _wait_until_serving(server: Server, seconds: float = 20.0) -> None:
             )
         try:
             client = await asyncio.wait_for(Client.connect(server.address), 2)
-            if await client.service_client.check_health():
+            # Another's server would answer as well: it is ours as long as ours is there.
+            if await client.service_client.check_health() and server.process.returncode is None:
                 return
         except (RuntimeError, TimeoutError):
             pass
         if asyncio.get_running_loop().time() > deadline:
             raise NoServer(f"the Temporal server at {server.address} did not answer within {seconds:g} s")
         await asyncio.sleep(0.05)
+
+
+def _refuse_taken(port: int) -> None:
+    """Raise ``NoServer`` where somebody listens already: who connects would be served by that one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that has just ended is not in the way
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise NoServer(
+                f"port {port} on 127.0.0.1 cannot be had ({error.strerror or error}): something else listens there; "
+                "end it, or use the server that it is (without --embedded)"
+            ) from None
 
 
 def free_port() -> int:

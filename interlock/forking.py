@@ -28,12 +28,13 @@ from interlock.contracts import (
     Tier,
     Transcript,
     UserMessage,
-    size,
 )
 from interlock.errors import BadRequest
 from interlock.executions import whole_history
 from interlock.history import Activities, ActivityEvent, started_with
+from interlock.policies.budget import sent_bytes
 from interlock.policies.children import limits_of
+from interlock.policies.freshness import still_open
 from interlock.policies.routing import tier_of
 from interlock.present import several
 from interlock.transcript import Continued, Event, Replied, Resolved, fold
@@ -130,7 +131,10 @@ def _carried(
         delta=delta,
         tier=tier,
         # As a run that takes up its agent counts them: what is sent with every call, and each message.
-        bytes=len(spec.instructions.encode()) + spec.schema_bytes + sum(size(each) for each in transcript.messages),
+        bytes=len(spec.instructions.encode())
+        + spec.schema_bytes
+        + sum(sent_bytes(spec.bounds, each) for each in transcript.messages),
+        open_windows=still_open((), transcript.messages, None),
         leases=tuple(Leased(account=each.of(task.user_id, spec.name)) for each in spec.accounts),
     )
     # It works for nobody, also where the other run did.

@@ -4,8 +4,9 @@
     <queue>.models   calls of models   where workers were given --max-model-calls or --max-calls-per-second
     <queue>.tools    calls of tools    where they were given --max-tool-calls
 
-A call beyond a limit then waits at the server, where none of its clocks runs, and takes its turn by priority and user
-like every other. In the queue of the runs it could not: a worker learns what a task is when it has it. Calls without a
+A call beyond a limit then waits at the server, where the clock of its attempt does not run (that of a run with a time
+budget does: ``seconds`` is a promise to whoever waits for the answer), and takes its turn by priority and user like
+every other. In the queue of the runs it could not: a worker learns what a task is when it has it. Calls without a
 limit stay with the runs, because the server hands such a call over together with the decision that asks for it, which
 saves a third of its work.
 

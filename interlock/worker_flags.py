@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from interlock.contracts import LONGEST
 from interlock.queues import Limits
 
 
@@ -19,7 +20,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--embedded", action="store_true", help="start a Temporal server for development as well")
     parser.add_argument("--task-queue", metavar="Q", help="default: INTERLOCK_TASK_QUEUE, or interlock")
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve /metrics there; default: INTERLOCK_METRICS")
-    parser.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds for calls in flight (20)")
+    parser.add_argument("--grace", type=_seconds, default=20.0, metavar="S", help="seconds for calls in flight (20)")
     runs, calls = _whole(2), _whole(1)  # the SDK needs room for two runs
     limited: dict[str, Callable[[argparse.Namespace], Any]] = {
         "runs": _limit(parser, "--max-runs", "INTERLOCK_MAX_RUNS", runs, "open runs kept in memory (1000)"),
@@ -67,6 +68,16 @@ def _whole(least: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to {LONGEST}")
+    return seconds
 
 
 def _rate(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest, RemoveSearchAttributesRequest
 from temporalio.client import Client
 
+from interlock.embedded import start_server
+from interlock.errors import NoServer
 from interlock.registration import register_search_attributes
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 from interlock.testing import temporal_server
+from interlock.worker_flags import parse
 from tests.conftest import source_root
 
 GOOD = '''
@@ -37,6 +41,7 @@ one = Agent(name="one", instructions="", models=m.model, tools=[look])
         (GOOD, "no.such.module", "there is no module 'no.such.module'"),
         ("import nosuch", "bad", "bad imports 'nosuch', which is not installed"),
         ("1 / 0", "bad", "ZeroDivisionError"),
+        (GOOD + "from interlock import Limits\nLimits(usd='-1')", "bad", "Limits: usd: Input should be greater than"),
         (GOOD + 'two = Agent(name="one", instructions="", models=m.model)', "bad", "two agents are named 'one'"),
         (
             GOOD + 'two = Agent(name="two", instructions="", models=m.model, tools='
@@ -69,6 +74,23 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, source: str, refe
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert said in lines[0]
+
+
+@pytest.mark.parametrize("grace", ["nan", "inf", "-1", "1e20", "soon"])
+def test_a_grace_that_is_no_span_of_time(grace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse([f"--grace={grace}"])
+    assert ended.value.code == 2
+    assert f"argument --grace: '{grace}' is not a number of seconds from 0 to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", ["port", "ui_port"])
+async def test_a_port_that_somebody_listens_on_is_not_joined(which: str) -> None:
+    """Whoever connected would be served by the other one."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(NoServer, match=f"port {port} on 127.0.0.1 cannot be had"):
+            await start_server(**{which: port})
 
 
 def test_the_queue_of_the_runs_is_not_the_fleets() -> None:

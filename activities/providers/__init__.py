@@ -15,14 +15,16 @@ from interlock.contracts import AssistantMessage, Finish, Message, Price, ToolSp
 
 @dataclass(frozen=True)
 class Request:
-    """One request to a model. ``tools`` are the agent's; ``may_call``: the model may use them this time. ``step``
-    numbers the ids of the calls it asks for."""
+    """One request to a model. ``tools`` are the agent's; ``may_call``: the model may use them this time.
+    ``most_input``: the tokens of input that it was granted, which are more than it can have. ``step`` numbers the ids
+    of the calls it asks for."""
 
     model: str
     instructions: str
     messages: Sequence[Message]
     tools: Sequence[ToolSpec]
     max_tokens: int
+    most_input: int
     timeout: float
     step: int = 0
     may_call: bool = True

@@ -68,7 +68,7 @@ class PydanticAI:
         return Answer(
             message=AssistantMessage(provider=provider, parts=parts),
             finish=_FINISH.get(response.finish_reason or "", "other"),
-            tokens=_tokens(response, sent, request),
+            tokens=_tokens(response, request),
             response_model=response.model_name,
         )
 
@@ -108,15 +108,11 @@ def _tool(tool: ToolSpec) -> ToolDefinition:
     )
 
 
-def _tokens(response: pm.ModelResponse, sent: list[pm.ModelMessage], request: Request) -> Tokens:
-    """What the provider says it billed. Where it says nothing, the most it can have: no tokenizer makes more
-    tokens than there are bytes, and no more was asked for than ``max_tokens``."""
+def _tokens(response: pm.ModelResponse, request: Request) -> Tokens:
+    """What the provider says it billed. Where it says nothing, the most it can have: all that was granted."""
     usage = response.usage
     if usage.input_tokens <= 0 and usage.output_tokens <= 0:
-        said = len(pm.ModelMessagesTypeAdapter.dump_json(sent)) + sum(
-            len(tool.model_dump_json().encode()) for tool in request.tools
-        )
-        return Tokens(input=said, output=request.max_tokens)
+        return Tokens(input=request.most_input, output=request.max_tokens)
     return Tokens(
         input=_counted(usage.input_tokens),
         output=_counted(usage.output_tokens),

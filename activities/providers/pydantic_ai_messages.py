@@ -125,7 +125,8 @@ def _sendable(arguments: str) -> str:
             return arguments
     except ValueError:
         pass
-    return json.dumps({"INVALID_JSON": arguments})
+    # As it was written: escaped, it would be more bytes than the run has reckoned with.
+    return json.dumps({"INVALID_JSON": arguments}, ensure_ascii=False)
 
 
 def _provider_name(parts: Sequence[pm.ModelResponsePart]) -> str | None:

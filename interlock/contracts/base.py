@@ -99,8 +99,9 @@ def parse(model: type[M], value: object) -> M:
         raise ValueError(f"{model.__name__}: {error}") from None
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """A validation error as one line: each field, what is wrong with it, and the fields there are."""
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """A validation error as one line: each field, what is wrong with it, and the fields there are, where ``model`` is
+    known."""
     lines: list[str] = []
     unknown = False
     for item in error.errors(include_url=False, include_context=False):
@@ -110,7 +111,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         value = repr(item["input"])
         shown = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {value[:60]})"
         lines.append(f"{field}: {said}{shown}")
-    if unknown:
+    if unknown and model is not None:
         known = (info.alias or name for name, info in model.model_fields.items())
         lines.append(f"known fields: {', '.join(known) or 'none'}")
     return "; ".join(lines)

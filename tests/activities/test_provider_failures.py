@@ -35,7 +35,9 @@ async def provider() -> AsyncIterator[PydanticAI]:
 
 async def fail(provider: PydanticAI, model: str, timeout: float = 5.0) -> Failure:
     with pytest.raises(Failure) as caught:
-        await provider.ask(Request(model, "", [UserMessage(text="hello")], (), max_tokens=50, timeout=timeout))
+        await provider.ask(
+            Request(model, "", [UserMessage(text="hello")], (), max_tokens=50, most_input=1000, timeout=timeout)
+        )
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{model}: ")
     return caught.value
@@ -181,7 +183,7 @@ async def test_without_a_key_nothing_is_sent(wire: Wire, provider: PydanticAI, m
 async def test_a_server_of_ones_own_needs_no_key(provider: PydanticAI, monkeypatch: pytest.MonkeyPatch) -> None:
     async with billing(always(Reply(text="hello"))):
         monkeypatch.delenv("OPENAI_API_KEY")
-        answer = await provider.ask(Request("openai-chat:llama", "", [UserMessage(text="hi")], (), 50, 5.0))
+        answer = await provider.ask(Request("openai-chat:llama", "", [UserMessage(text="hi")], (), 50, 1000, 5.0))
     assert answer.message.text == "hello"
 
 
@@ -198,5 +200,5 @@ async def test_a_key_that_was_missing_is_looked_for_again(
         monkeypatch.delenv("ANTHROPIC_API_KEY")
         assert (await fail(provider, MODELS["anthropic"])).kind == "ModelRejected"
         monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-        request = Request(MODELS["anthropic"], "", [UserMessage(text="hi")], (), 50, 5.0)
+        request = Request(MODELS["anthropic"], "", [UserMessage(text="hi")], (), 50, 1000, 5.0)
         assert (await provider.ask(request)).message.text == "hello"

@@ -9,9 +9,11 @@ from decimal import Decimal
 import pytest
 
 from interlock import Account, Agent, AgentTask, Interlock, Limits, Models, Price, tool
-from interlock.contracts import Carried, Message
+from interlock.contracts import Carried, Message, size
 from interlock.errors import BadRequest, RunFailed, RunNotFound
+from interlock.forking import carried_to
 from interlock.history import started_with
+from interlock.policies.budget import sent_bytes
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve, activities
 from tests.runs.recording import Recording
@@ -22,6 +24,11 @@ PRICE = Price(input="1.00", output="10.00")
 @tool(effect="read")
 async def look(number: int = 0) -> str:
     """Look at something."""
+    return f"seen {number}"
+
+
+async def glance(number: int = 0) -> str:
+    """Look at something that changes."""
     return f"seen {number}"
 
 
@@ -123,7 +130,10 @@ async def test_a_live_run_is_forked_while_it_works_and_a_planned_one_keeps_its_p
 async def test_call_ids_of_a_fork_are_not_those_of_the_conversation_it_goes_on_from(serve: Serve) -> None:
     script = [calls(call("look", number=1), call("look", number=2)), call("look"), say("x")]
     model = ScriptedModel("fork-ids", script, PRICE)
-    agent = Agent(name="ids", instructions="-", models=model.model, tools=[look], accounts=[Account("fork", usd="9")])
+    windowed = tool(name="look", effect="read", valid_for=600)(glance)
+    agent = Agent(
+        name="ids", instructions="-", models=model.model, tools=[windowed], accounts=[Account("fork", usd="9")]
+    )
     async with serve(agent) as served:
         run = await served.start("ids")
         await served.end(run)
@@ -138,6 +148,12 @@ async def test_call_ids_of_a_fork_are_not_those_of_the_conversation_it_goes_on_f
         given = await started_with(first, served.client.data_converter)
         assert isinstance(given, Carried)
         assert [(leased.account.name, leased.usd) for leased in given.progress.leases] == [("fork", Decimal(0))]
+        # What the windows of earlier results may add to a request is reckoned with, as that run did.
+        given = await carried_to(served.client, run.id, 3)
+        spec, told = given.progress.spec, given.transcript.messages
+        assert len(given.progress.open_windows) == sum(message.role == "tool" for message in told) == 2
+        said = len(spec.instructions) + spec.schema_bytes + sum(sent_bytes(spec.bounds, message) for message in told)
+        assert given.progress.bytes == said > sum(size(message) for message in told) + spec.schema_bytes + 200
 
 
 async def test_a_task_that_was_judged_is_not_judged_again(serve: Serve) -> None:
