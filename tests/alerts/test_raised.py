@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from interlock import Account, Limits
+from interlock import Account, Agent, Limits, Retry
 from interlock.accounts import ledger_id
+from interlock.contracts import BreakerSettings
 from interlock.embedded import start_server
-from interlock.testing import replay
+from interlock.errors import Failure
+from interlock.testing import Say, ScriptedModel, replay
 from tests.alerts.webhooks import KEY, webhook
 from tests.billing import Reply
 from tests.billing.behaviours import always
 from tests.conftest import Serve
-from tests.fleet.environment import until
+from tests.fleet.environment import configured, replay_fleet, until
 from tests.runs.priced import agent, billed
 from tests.runs.processes import worker
 from tests.runs.test_accounts import start_ledger, status
@@ -64,6 +66,21 @@ async def test_an_account_tells_at_80_and_at_100_percent_once_each(serve: Serve)
             assert (await there.until(3))[2]["fields"]["percent"] == "80"
             await replay(served.client, handle, BudgetLedger)
     assert [each["fields"]["percent"] for each in there.taken] == ["80", "100", "80"]
+
+
+async def test_a_breaker_that_opens_is_told_of_once_by_whichever_worker(serve: Serve) -> None:
+    down = ScriptedModel("goes-down", [Say(failure=Failure("ModelOverloaded", "HTTP 529: overloaded"))])
+    caller = Agent(name="caller", instructions="", models=down.model, retry=Retry(attempts=3, initial=0.05))
+    with webhook() as there:
+        async with serve(caller) as served:
+            await configured(served, BreakerSettings(failure_threshold=2, recovery_seconds=600))
+            result = await served.run("caller", limits=Limits(seconds=5))
+            [opened] = await there.until(1)
+            await replay_fleet(served)
+    assert result.outcome == "unavailable"  # there is no time to wait for the breaker, and nobody else to ask
+    assert (opened["kind"], opened["fields"]["dependency"]) == ("breaker_opened", "scripted:goes-down")
+    assert "HTTP 529: overloaded" in opened["text"]
+    assert len(there.tried) == 1
 
 
 @pytest.mark.parametrize("answer", [500, None])
