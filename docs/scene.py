@@ -1,5 +1,5 @@
-"""A fleet at work, to be looked at: open, paused, waiting, killed and finished runs, a breaker that is open, a user
-who is killed, accounts. Their ids, texts and figures are always the same.
+"""A fleet at work, to be looked at: open, paused, waiting, killed and finished runs, a call that wants approval, a
+breaker that is open, a user who is killed, accounts. Their ids, texts and figures are always the same.
 
 The runs are real, on a server of their own; only their models follow scripts, so that the pictures show what they are
 about and cost nothing.
@@ -36,6 +36,7 @@ LONG = 3600.0
 RUNNING = "analyst-why-did-checkout-fail-3f2a9c"
 PAUSED = "support-refund-for-order-4711-b81c02"
 WAITING = "researcher-compare-three-vector-stores-07d9e1"
+ASKING = "support-send-order-4712-elsewhere-d2e7b4"
 KILLED = "support-tell-all-customers-about-the-outage-5c60aa"
 FIRST = "researcher-which-of-them-is-oldest-91b3d7"
 DONE = "analyst-which-requests-time-out-e4f19b"
@@ -62,6 +63,12 @@ async def send_email(to: str, subject: str) -> str:
     return "sent"
 
 
+@tool(effect="write", approval=True)
+async def change_address(order: int, street: str) -> str:
+    """Send an order somewhere else."""
+    return f"order {order} goes to {street}"
+
+
 def _turns(seen: Sequence[Message]) -> int:
     return sum(message.role == "assistant" for message in seen)
 
@@ -78,9 +85,13 @@ def _analyst(messages: Sequence[Message], tools: Sequence[str]) -> Say:
 
 
 def _support(messages: Sequence[Message], tools: Sequence[str]) -> Say:
+    asked = messages[0].text if messages[0].role == "user" else ""
+    elsewhere = "elsewhere" in asked
     if _turns(messages) == 0:
-        return Say(calls=call("read_order", number=4711).calls, delay=0.5)
-    if messages[0].role == "user" and "outage" in messages[0].text:
+        return Say(calls=call("read_order", number=4712 if elsewhere else 4711).calls, delay=0.5)
+    if elsewhere and _turns(messages) == 1:
+        return Say(calls=call("change_address", order=4712, street="12 Elm Street").calls, delay=0.5)
+    if "outage" in asked:
         return Say(calls=call("send_email", to="all@shop.example", subject="The outage is over").calls, delay=0.5)
     return say("The refund is on its way.", delay=LONG)
 
@@ -108,7 +119,7 @@ def agents() -> list[Agent]:
             name="support",
             instructions="Help customers.",
             models=support.model,
-            tools=[read_order, send_email],
+            tools=[read_order, send_email, change_address],
             limits=Limits(usd=Decimal("0.20"), steps=20),
             accounts=accounts,
             max_output_tokens=1000,
@@ -166,6 +177,7 @@ async def _play(interlock: Interlock) -> list[Run]:
     done = await start(DONE, "analyst", "Which requests time out?", "grace")
     paused = await start(PAUSED, "support", "Refund for order 4711", "barbara")
     await paused.pause("the customer called again", "grace")
+    asking = await start(ASKING, "support", "Send order 4712 elsewhere", "barbara")
     await start(FIRST, "researcher", "Which of them is oldest?", "ada")
     await _until(lambda: _open(interlock), "the breaker of the researcher's model")
     waiting = await start(WAITING, "researcher", "Compare three vector stores", "ada")
@@ -176,9 +188,10 @@ async def _play(interlock: Interlock) -> list[Run]:
     await interlock.fleet.kill("user", "mallory", "400 runs in a minute", "grace")
     await _until(lambda: _in_state(waiting, "waiting_breaker"), f"{WAITING} at its breaker")
     await _until(lambda: _in_state(paused, "paused"), f"{PAUSED} to pause")
+    await _until(lambda: _in_state(asking, "waiting_approval"), f"{ASKING} to wait for approval")
     await _until(lambda: _calls(running, 4), f"the searches of {RUNNING}")
     await _until(lambda: _last_step(running, 4), f"the last step of {RUNNING}")
-    return [paused, waiting, running]
+    return [paused, asking, waiting, running]
 
 
 async def _configured(interlock: Interlock) -> bool:

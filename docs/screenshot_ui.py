@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from docs.browser import Page, browsing
-from docs.scene import KILLED, PAUSED, RUNNING, WAITING, Scene, staged
+from docs.scene import ASKING, KILLED, PAUSED, RUNNING, WAITING, Scene, staged
 
 OPEN = "WorkflowType='AgentRun' AND ExecutionStatus='Running'"
 WIDTH = 1500
@@ -29,7 +29,7 @@ class View:
 
 
 VIEWS = (
-    View("ui-open-runs", (RUNNING, PAUSED, WAITING, "waiting_breaker", "AgentCostUsd"), 620),
+    View("ui-open-runs", (RUNNING, PAUSED, ASKING, WAITING, "waiting_approval", "AgentCostUsd"), 660),
     View(
         "ui-run-details",
         (RUNNING, "User Metadata", "Current Details"),
@@ -52,6 +52,18 @@ VIEWS = (
         PAUSED,
         "user-metadata",
         framed=("Paused · step", "the customer called again", f"interlock resume {PAUSED}"),
+    ),
+    View(
+        "ui-run-approval",
+        (ASKING,),
+        980,
+        ASKING,
+        "user-metadata",
+        framed=(
+            "Waiting for approval",
+            '"street": "12 Elm Street"',
+            f"interlock approve {ASKING} s2c1",
+        ),
     ),
     View(
         "ui-run-waiting",

@@ -171,9 +171,9 @@ def _tools(found: Sequence[KilledCall]) -> str:
 
 
 def _approval(run: str, asked: PendingApproval) -> Iterable[Sequence[str]]:
-    until = "" if asked.expires is None else f", until {_time(asked.expires)}"
+    until = "" if asked.expires is None else f", until {_day(asked.expires)}"
     what = "Waits for a person" if asked.kind == "approval" else "Waits for word whether it took effect"
-    yield [f"**{what}**: {code(asked.tool)} since {_time(asked.since)}{until}"]
+    yield [f"**{what}**: {code(asked.tool)} since {_day(asked.since)}{until}"]
     arguments = approval.arguments(asked).replace("`", "\\u0060")  # the same, in JSON
     yield [f"- {code(arguments, MOST_INPUT)}", f"- why: {code(asked.why, MOST_INPUT)}" if asked.why else ""]
     if len(arguments) > MOST_INPUT:
@@ -250,3 +250,8 @@ def _several(count: int, noun: str) -> str:
 
 def _time(value: datetime) -> str:
     return f"{value:%H:%M:%S} UTC"
+
+
+def _day(value: datetime) -> str:
+    """What may be longer ago than today, or later."""
+    return f"{value:%Y-%m-%d %H:%M} UTC"

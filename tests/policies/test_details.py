@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -39,7 +39,10 @@ RUN = RunStatus(
     limits=Limits(usd="0.50", steps=50, tokens=10_000, seconds=1200),
     usage=Usage(usd=Decimal("0.0144"), input_tokens=2000, output_tokens=345),
 )
-WAITS = PendingApproval(call_id="call-7", tool="send_email", arguments='{"to": "x"}', since=NOON, expires=NOON)
+WAITS = PendingApproval(
+    call_id="call-7", tool="send_email", arguments='{"to": "x"}', since=NOON, expires=NOON + timedelta(days=1)
+)
+ASKED = "2026-11-23 12:00 UTC, until 2026-11-24 12:00 UTC"
 
 
 def asks_for(to: str) -> PendingApproval:
@@ -88,7 +91,7 @@ KILLED = Kill(scope="user", subject="ada", reason="loops", by="grace", at=NOON, 
             {"state": "waiting_approval", "pending_approvals": (WAITS,)},
             [
                 "**Waiting for approval** ·",
-                "**Waits for a person**: `send_email` since 12:00:05 UTC, until 12:00:05 UTC",
+                f"**Waits for a person**: `send_email` since {ASKED}",
                 '- `{"to": "x"}`',
                 "```\ninterlock approve analyst-why-3f2a call-7\ninterlock reject analyst-why-3f2a call-7\n```",
             ],
@@ -100,7 +103,7 @@ KILLED = Kill(scope="user", subject="ada", reason="loops", by="grace", at=NOON, 
                 )
             },
             [
-                "**Waits for word whether it took effect**: `send_email` since 12:00:05 UTC, until 12:00:05 UTC",
+                f"**Waits for word whether it took effect**: `send_email` since {ASKED}",
                 '- `{"to": "x"}`\n- why: `it timed out. approve: it did`\n',
                 "interlock approve analyst-why-3f2a call-7\n",
             ],

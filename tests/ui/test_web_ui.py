@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pytest
 
 from docs.browser import browsing, installed
-from docs.scene import KILLED, PAUSED, RUNNING, WAITING, Scene, staged
+from docs.scene import ASKING, KILLED, PAUSED, RUNNING, WAITING, Scene, staged
 from docs.screenshot_ui import VIEWS, WIDTH, address, with_columns
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 from tests.conftest import source_root
@@ -31,10 +31,11 @@ from tests.conftest import source_root
 PAGE = (source_root() / "docs/operating.md").read_text()
 COMMANDS = "".join(re.findall(r"<!-- shell -->\n```bash\n(.*?)```", PAGE, re.DOTALL)).splitlines()
 CALLS = ("EVENT_TYPE_ACTIVITY_TASK_SCHEDULED", "EVENT_TYPE_TIMER_STARTED")
-SEEN = ("ui-open-runs", "ui-run-details", "ui-run-killed")
+SEEN = ("ui-open-runs", "ui-run-approval", "ui-run-killed")
 """Pages that the browser looks at here; ``make screenshots`` looks at all."""
 
-CHANGING = ("steer", "extend", "kill", "resume", "set", "signal")
+CHANGING = ("steer", "extend", "kill", "resume", "approve", "set", "signal")
+OPEN = {RUNNING, PAUSED, ASKING, WAITING}
 LINKS = re.findall(r"http://localhost:8233(/[^)]*)\)", PAGE)
 
 
@@ -72,15 +73,19 @@ def unpacked(payload: dict[str, Any]) -> Any:
 
 
 async def metadata(scene: Scene, id: str) -> str:
+    """What the tab of that name shows: what was said when the workflow was started, and what it says of itself now."""
+    described = await asked(scene, f"workflows/{quote(id, safe='')}")
+    said = described.get("executionConfig", {}).get("userMetadata", {})
+    static = [unpacked(each) for each in (said.get("summary"), said.get("details")) if each]
     name = "__temporal_workflow_metadata"
     answer = await asked(scene, f"workflows/{quote(id, safe='')}/query/{name}", {"query": {"queryType": name}})
     told: str = unpacked(answer["queryResult"]["payloads"][0])["currentDetails"]
-    return told
+    return "\n".join([*static, told])
 
 
 async def test_lists_have_the_search_attributes_with_their_types(scene: Scene) -> None:
     runs = await listed(scene, "WorkflowType='AgentRun' AND ExecutionStatus='Running'")
-    assert set(runs) == {RUNNING, PAUSED, WAITING}
+    assert set(runs) == OPEN
     fields = runs[RUNNING]["searchAttributes"]["indexedFields"]
     names = ("AgentName", "AgentUser", "AgentState", "AgentSteps", "AgentToolCalls")
     assert [unpacked(fields[name]) for name in names] == ["analyst", "ada", "running", 4, 4]
@@ -90,18 +95,20 @@ async def test_lists_have_the_search_attributes_with_their_types(scene: Scene) -
     assert 0 < unpacked(fields["AgentCostUsd"]) < 0.5
     assert set(await listed(scene, "AgentState='paused'")) == {PAUSED}
     assert set(await listed(scene, "AgentState='waiting_breaker'")) == {WAITING}
+    assert set(await listed(scene, "AgentState='waiting_approval'")) == {ASKING}
     assert set(await listed(scene, "AgentOutcome='killed'")) == {KILLED}
 
 
 async def test_every_call_in_the_history_has_a_summary(scene: Scene) -> None:
     said = []
-    for run in (RUNNING, PAUSED, WAITING, KILLED):
+    for run in (*OPEN, KILLED):
         events = (await asked(scene, f"workflows/{run}/history"))["history"]["events"]
         calls = [each for each in events if each["eventType"] in CALLS]
         assert calls
         said += [unpacked(each["userMetadata"]["summary"]) for each in calls]
     assert "analyst-model · step 1 · $0.0000 of $0.50" in said
     assert 'search(pattern="ERROR")' in said
+    assert f"waiting for approval of change_address · interlock approve {ASKING} s2c1" in said
     assert "waiting for the circuit breaker of scripted:researcher-model" in said
 
 
@@ -110,7 +117,7 @@ async def test_current_details_are_there(scene: Scene) -> None:
         shown = await metadata(scene, view.workflow) if view.framed else ""
         rendered = re.sub(r"[`*]", "", shown)
         for words in view.framed:
-            assert words in rendered or view.workflow == RUNNING, shown
+            assert words in rendered, shown
 
 
 async def test_the_pages_show_it(scene: Scene) -> None:
@@ -129,7 +136,7 @@ async def test_the_links_find_what_they_say(scene: Scene) -> None:
     queries = [parse_qs(urlsplit(link).query)["query"][0] for link in LINKS]
     assert len(queries) >= 8
     found = {query: set(await listed(scene, query)) for query in queries}
-    assert found["WorkflowType='AgentRun' AND ExecutionStatus='Running'"] == {RUNNING, PAUSED, WAITING}
+    assert found["WorkflowType='AgentRun' AND ExecutionStatus='Running'"] == OPEN
     assert "interlock-ledger-user:ada" in found["WorkflowType='BudgetLedger'"]
     assert found["WorkflowType='FleetControl'"] == {"interlock-fleet"}
 
@@ -152,7 +159,8 @@ async def test_the_commands_run(scene: Scene) -> None:
     assert "$5.00 a day" in said["interlock budget show user:ada"]
     for line in changing:
         await printed(scene, line)
-    assert set(await listed(scene, "WorkflowType='AgentRun' AND ExecutionStatus='Running'")) == {PAUSED, WAITING}
+    assert not await listed(scene, "AgentState='waiting_approval' AND ExecutionStatus='Running'")
+    assert set(await listed(scene, "WorkflowType='AgentRun' AND ExecutionStatus='Running'")) == OPEN - {RUNNING}
 
 
 async def printed(scene: Scene, line: str) -> str:
