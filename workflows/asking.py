@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -52,7 +53,7 @@ async def ask(run: Run, question: PendingApproval) -> Decided:
                 timeout=None if question.expires is None else question.expires - question.since,
                 timeout_summary=approval.timer(workflow.info().workflow_id, question),
             )
-    except BaseException:  # killed or cancelled: nobody need decide any more
+    except asyncio.CancelledError:  # killed or cancelled: nobody need decide any more
         run.waiting.pop(question.call_id, None)
         run.show()
         raise
@@ -83,9 +84,17 @@ def at_work(run: Run) -> Iterator[None]:
     _settle_clock(run)
     try:
         yield
-    finally:
-        run.working -= 1
-        _settle_clock(run)
+    except GeneratorExit:  # thrown away with its run, outside of the workflow: there is no clock any more
+        raise
+    except BaseException:
+        _worked(run)
+        raise
+    _worked(run)
+
+
+def _worked(run: Run) -> None:
+    run.working -= 1
+    _settle_clock(run)
 
 
 def _waits(run: Run) -> None:
