@@ -204,3 +204,9 @@ MCP_BRIEF_WAIT = timedelta(seconds=2)
 def mcp_restart_gap(failed: int) -> timedelta:
     """The least time between two starts of one MCP server, after so many failed ones in a row."""
     return timedelta(seconds=min(30.0, 0.25 * 2.0 ** min(failed, 10)))
+
+
+def mcp_ping(given: float) -> float:
+    """Seconds in which an MCP server's process that has not answered a call must at least answer a ping, or it is
+    replaced: about as long again as the call was ``given``. One that is only busy for a while keeps its other calls."""
+    return min(10.0, max(1.0, given))

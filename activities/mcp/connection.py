@@ -86,12 +86,16 @@ class Connection:
                 name=tool, arguments=arguments, meta={"interlock/idempotencyKey": context.idempotency_key}
             )
         )
+        given = (context.deadline - datetime.now(UTC)).total_seconds()
         try:
             # Not `call_tool`: it would apply the server's own schema to the server's own result, after the call
             # has been made, and ask us for what we do not offer.
             answer = await session.client.session.send_request(request, _ANSWER)
         except MCPError as error:
             raise self._said(error, session) from None
+        except asyncio.CancelledError:
+            self._doubt(session, options.mcp_ping(given))
+            raise
         except ValidationError:
             raise self._failure("answered with something that is no result of a tool") from None
         if isinstance(answer, InputRequiredResult):
@@ -102,6 +106,27 @@ class Connection:
         if answer.is_error:
             raise ToolError(text or f"{tool} failed and did not say why")
         return text
+
+    def _doubt(self, session: Session, seconds: float) -> None:
+        """A call was given up on: is the server's process still there for others? Seen to beside them."""
+        if not self.server.command or session.doubted or session.over:
+            return
+        session.doubted = True
+        task = asyncio.create_task(self._ping(session, seconds))
+        self._living.add(task)
+        task.add_done_callback(self._living.discard)
+
+    async def _ping(self, session: Session, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await session.client.session.send_ping()
+        except TimeoutError:
+            log.warning("mcp.hung", server=self.server.name, pid=session.pid, seconds=seconds)
+            session.end()
+        except MCPError:
+            pass  # an answer all the same, or the end, which is noticed elsewhere
+        finally:
+            session.doubted = False
 
     def _said(self, error: MCPError, session: Session) -> Exception:
         said = session.diary.clean(error.message).strip()[:1000] or "no message"

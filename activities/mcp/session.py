@@ -35,6 +35,7 @@ class Session:
         self._known = known
         self.offered: dict[str, Tool] = {}
         self.counted = False
+        self.doubted = False
         given, secrets = self._revealed()
         self.diary = Diary(server.name, secrets)
         self._ended = asyncio.Event()

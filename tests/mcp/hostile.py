@@ -95,6 +95,8 @@ def call(number: Any) -> None:
         case "endless":
             while True:
                 sys.stdout.write("x" * 1_000_000)
+        case "hangs" if NOTES.read_text() == "act\n":
+            time.sleep(600)
         case "tells":
             print(os.environ["TOKEN"], file=sys.stderr, flush=True)
             done["content"][0]["text"] = f"the token is {os.environ['TOKEN']}"

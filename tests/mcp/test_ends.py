@@ -18,6 +18,7 @@ from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve, Served
 from tests.fleet.environment import NEVER, configured
 from tests.mcp.conftest import Real, StartHttp, alive, free_port, until
+from tests.mcp.test_hostile import hostile
 from tests.runs.test_tools import QUICK
 
 
@@ -101,8 +102,18 @@ async def test_a_call_that_takes_too_long_is_cancelled_in_the_server_and_its_nei
     async with serve(scripted(tester.declared(timeout=3), turn)) as served:
         _, [slow, quick] = await told(served, await served.start("a"))
         await tester.seen("cancelled slow")
+    assert len(tester.noted("start")) == 1
     assert slow.content.startswith("ToolOutcomeUnknown: t_hang did not finish within")
     assert quick.content == "quick is over"
+
+
+async def test_a_server_that_hangs_is_replaced(serve: Serve, tmp_path: Path) -> None:
+    patient = Retry(attempts=30, initial=0.2, maximum=0.2, jitter=0)
+    server = hostile("hangs", str(tmp_path / "hangs"), timeout=0.5, effects={"act": "read"}, retry=patient)
+    async with serve(scripted(server, call("h_act"))) as served:
+        await configured(served, NEVER)
+        _, [answer] = await told(served, await served.start("a"))
+    assert answer.content == "done"
 
 
 async def test_an_http_server_that_was_started_anew_is_met_anew(
