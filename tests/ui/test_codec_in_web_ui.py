@@ -2,61 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-from temporalio.client import Client
-
 from docs.browser import browsing, installed
-from interlock import Agent, AgentTask, Interlock
-from interlock.converter import data_converter
-from interlock.embedded import Server, free_port, start_server
-from interlock.keys import Keys, new_key
-from interlock.testing import ScriptedModel, say
-from worker import serving
-
-QUESTION, ANSWER = "questionword", "answerword"
-
-
-@asynccontextmanager
-async def codec_server(key: str, port: int, origin: str) -> AsyncIterator[None]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "interlock.cli", "codec-server", "--port", str(port), "--origin", origin),
-        env={**os.environ, "INTERLOCK_ENCRYPTION_KEY": key},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        assert str(port).encode() in await process.stdout.readline()
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        await process.wait()
-
-
-@asynccontextmanager
-async def server_with_codec(port: int) -> AsyncIterator[Server]:
-    server = await start_server(codec_endpoint=f"http://127.0.0.1:{port}")
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
-async def finished_run(server: Server, key: str, store: Path) -> str:
-    client = await Client.connect(server.address, data_converter=data_converter(store, Keys.parse(key)))
-    agent = Agent(name="sealed", instructions="", models=ScriptedModel("sealed-ui", [say(ANSWER)]).model)
-    async with serving(client, [agent], queue="sealed-ui", fleet="sealed-fleet"):
-        run = await Interlock(client, "sealed-ui", "sealed-fleet").start(
-            AgentTask(agent="sealed", input=QUESTION), id="sealed-1"
-        )
-        await run.result()
-    return run.id
+from docs.screenshot_codec import ANSWER, QUESTION, codec_server, finished_run, page_of, server_with_codec
+from interlock.embedded import free_port
+from interlock.keys import new_key
+from tests.conftest import source_root
 
 
 async def test_the_web_ui_decodes_what_a_run_says(tmp_path: Path) -> None:
@@ -69,7 +21,7 @@ async def test_the_web_ui_decodes_what_a_run_says(tmp_path: Path) -> None:
             return
         async with browsing(chromium) as browser:
             page = await browser.page(1500, 1000)
-            address = f"{server.ui}/namespaces/default/workflows/{run}"
+            address = page_of(server, run)
             await page.open(address, run, "Result")
             await page.settled()
             unread = await page.text()
@@ -77,3 +29,8 @@ async def test_the_web_ui_decodes_what_a_run_says(tmp_path: Path) -> None:
             assert ANSWER not in unread
             async with codec_server(key, port, server.ui):
                 await page.open(f"{address}?again", QUESTION, ANSWER)
+
+
+def test_the_picture_is_shown_and_small() -> None:
+    assert "](images/ui-encrypted.png)" in (source_root() / "docs/security.md").read_text()
+    assert (source_root() / "docs/images/ui-encrypted.png").stat().st_size < 300 * 1024
