@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from temporalio import workflow
 
@@ -46,6 +47,22 @@ def used_again(run: Run, spec: ToolSpec, call: CallPart) -> ToolMessage | None:
         valid_until=found.valid_until,
         cached=True,
     )
+
+
+@asynccontextmanager
+async def alone(run: Run, spec: ToolSpec, call: CallPart) -> AsyncIterator[None]:
+    """Of calls that may use each other's result only one is made at a time: the others of its reply wait for it."""
+    if not spec.cache:
+        yield
+        return
+    what = (spec.name, freshness.canonical(spec, call.arguments))
+    while what in run.finding_out:  # all that wait go on at once: only the first of them finds it free
+        await workflow.wait_condition(lambda: what not in run.finding_out)
+    run.finding_out.add(what)
+    try:
+        yield
+    finally:
+        run.finding_out.discard(what)
 
 
 async def ready(

@@ -117,6 +117,7 @@ class Run:
     leases: list[Leased] = field(default_factory=list)
     in_flight: dict[str, ModelCall] = field(default_factory=dict)
     seen: tuple[Seen, ...] = ()
+    finding_out: set[tuple[str, str]] = field(default_factory=set)
     open_windows: tuple[datetime, ...] = ()
     waiting: dict[str, PendingApproval] = field(default_factory=dict)
     working: int = 0

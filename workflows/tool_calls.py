@@ -91,7 +91,7 @@ async def _result(
     said = reply.approvals.get(call.call_id)
     if (why_not := await asking.approved(run, spec, call, said, describe(call, DESCRIBED))) is not None:
         return _refused(run, call, why_not)
-    async with slots:
+    async with relying.alone(run, spec, call), slots:
         with asking.at_work(run):
             made = await _made(run, spec, call, basis)
     if isinstance(made, ToolMessage):

@@ -109,6 +109,20 @@ async def test_a_cached_result_is_used_again_inside_its_window_and_never_outside
     assert result.by_tool == {"quote": 3, "send_email": 2}
 
 
+async def test_equal_calls_of_one_reply_share_one_result(serve: Serve) -> None:
+    world = World()
+    same = Say(calls=(("quote", '{ "symbol" :  "A" }'),))
+    turn = calls(call("quote", symbol="A"), call("quote", symbol="B"), same, call("quote", symbol="A"))
+    async with serve(agent("shared", [turn], [world.quote(cache=True)])) as served:
+        run = await served.start("shared")
+        result = await served.end(run)
+        messages = await told(served, run)
+    assert sorted(world.quoted) == ["A", "B"]
+    assert [each.cached for each in messages] == [False, False, True, True]
+    assert messages[0].content == messages[2].content == messages[3].content
+    assert result.by_tool == {"quote": 2}
+
+
 async def test_what_failed_or_is_too_long_is_not_used_again(serve: Serve) -> None:
     ran: list[int] = []
 
