@@ -108,7 +108,7 @@ class Registry(ports.Agents):
         agent = self.agents.get(ask.agent)
         try:
             if self._gate is not None:  # a new run of who is killed ends before its first call
-                self._gate.check(Asker.of_activity(ask.user_id))
+                self._gate.check(Asker.of_activity(ask.user_id, ask.begun))
         except Failure as killed:
             raise application_error(killed, options.RESOLVE_RETRY, killed.told) from None
         if agent is None:

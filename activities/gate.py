@@ -33,17 +33,13 @@ log = structlog.get_logger("interlock.gate")
 
 
 @dataclass(frozen=True)
-class Asker:
-    """The run that asks for a call, whose it is, and since when, by the server's clock."""
-
-    run: str
-    user: str
-    since: datetime
+class Asker(fleet.Asking):
+    """The run that asks for a call, as an activity of it knows it."""
 
     @classmethod
-    def of_activity(cls, user: str) -> Asker:
+    def of_activity(cls, user: str, begun: datetime | None) -> Asker:
         info = activity.info()
-        return cls(info.workflow_id or "", user, info.scheduled_time)
+        return cls(info.workflow_id or "", user, info.scheduled_time, begun)
 
 
 @dataclass(eq=False)
@@ -174,6 +170,8 @@ class Gate:
     # -- news ----------------------------------------------------------------------------------------------------
 
     def _heard(self, view: FleetView) -> None:
+        for forgotten in [name for name, out in self._out.items() if out.generation and name not in view.breakers]:
+            del self._out[forgotten]  # should it have a breaker again, its generations begin anew
         for admission in self._admitted:
             killed = _covering(view, admission.asker)
             if killed is not None and admission.killed is None and admission.task is not None:
@@ -196,7 +194,7 @@ class Gate:
 
 
 def _covering(view: FleetView, asker: Asker) -> Kill | None:
-    return fleet.covering(view.kills, asker.run, asker.user, asker.since)
+    return fleet.covering(view.kills, view.released, asker)
 
 
 def _killed(found: Kill, *, in_flight: bool = False) -> Failure:

@@ -20,9 +20,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
-from interlock.contracts import FleetState
 from interlock.errors import BadRequest
 from interlock.fleet import FleetView
 
@@ -76,8 +75,15 @@ class Mirror:
         return self.age > self._max_age
 
     async def start(self) -> None:
-        """Start the workflow where there is none, and read it: a worker must not serve before it knows the switch."""
-        await self._ensure()
+        """Read the workflow, and start it where there is none: a worker must not serve before it knows the switch.
+
+        Read first: one that was ended while no worker ran begins again with what its memo says."""
+        try:
+            await self._read()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            await self._ensure()
         await self._abreast()
         await self._read()
         self._tail = asyncio.create_task(self._follow())
@@ -101,11 +107,10 @@ class Mirror:
             await asyncio.wait([self._tail])
 
     async def _ensure(self) -> None:
-        """One that was ended from outside begins again with the kills and settings that are known of it."""
-        state = FleetState(kills=dict(self.view.kills), defaults=self.view.defaults, settings=dict(self.view.settings))
+        """One that was ended from outside begins again with what is known of it."""
         await self._client.start_workflow(
             "FleetControl",
-            state,
+            self.view.state(),
             id=self.fleet,
             task_queue=self.fleet,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

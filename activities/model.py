@@ -75,7 +75,7 @@ class ModelActivity(ports.Models):
         # it as unknown; so none has to be on record before it is sent.
         async with (
             heartbeating(lambda: (attempts,)),
-            self._gate.admit(call.model, Asker.of_activity(call.user_id), seconds=patience),
+            self._gate.admit(call.model, Asker.of_activity(call.user_id, call.begun), seconds=patience),
         ):
             left = max(0.1, patience - (time.monotonic() - began))
             answer = await self._ask(_request(call, transcript, left), attempts, info.attempt)

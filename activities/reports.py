@@ -22,6 +22,9 @@ from interlock.errors import Failure
 log = structlog.get_logger("interlock.reports")
 
 A_SECOND = 4
+LONGEST_NAME, MOST = 300, 1_000_000
+"""What a report may hold: a longer name of a dependency, or a greater number, is refused with the whole of it."""
+
 AT_ONCE = 500
 """Outcomes in one report: what is behind it waits for the next."""
 
@@ -72,10 +75,15 @@ class Reports:
                 await self._send()
             except RPCError as error:
                 log.warning("report.lost", fleet=self.fleet, error=error.message)
+            except Exception:
+                log.exception("report.lost", fleet=self.fleet)
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
     def outcome(self, call: Admitted, *, failed: bool | None, error: str) -> None:
+        if len(call.dependency) > LONGEST_NAME:
+            log.warning("report.unnamed", dependency=call.dependency[:100], characters=len(call.dependency))
+            return  # it would hold up all others: nothing that long has a breaker
         tally = self._tallies[call.dependency, call.generation, call.probe]
         tally.failures += failed is True
         tally.successes += failed is False
@@ -114,9 +122,16 @@ class Reports:
                 await self._send()
             except RPCError as error:
                 log.warning("report.delayed", fleet=self.fleet, error=error.message)
-                self._news.set()
-                await asyncio.sleep(1.0)
+                await self._later()
+            except Exception:
+                # Whatever it is, a codec's key or a store out of reach: a sender that stopped for it would be silent.
+                log.exception("report.failed", fleet=self.fleet)
+                await self._later()
             await asyncio.sleep(1 / A_SECOND)
+
+    async def _later(self) -> None:
+        self._news.set()
+        await asyncio.sleep(1.0)
 
     async def _send(self) -> None:
         self._news.clear()
@@ -148,8 +163,8 @@ def _report(worker: str, tallies: dict[tuple[str, int, bool], _Tally], done: dic
     outcomes = tuple(
         Outcomes(
             dependency=dependency,
-            failures=tally.failures,
-            successes=tally.successes,
+            failures=min(tally.failures, MOST),
+            successes=min(tally.successes, MOST),
             error=tally.error,
             generation=generation,
             probe=probe,
@@ -157,7 +172,7 @@ def _report(worker: str, tallies: dict[tuple[str, int, bool], _Tally], done: dic
         for (dependency, generation, probe), tally in tallies.items()
     )
     kills = tuple(
-        Stopped(scope=scope, subject=subject, stopped=each.stopped, refused=each.refused)
+        Stopped(scope=scope, subject=subject, stopped=min(each.stopped, MOST), refused=min(each.refused, MOST))
         for (scope, subject), each in done.items()
     )
     return Report(worker=worker, outcomes=outcomes, kills=kills)

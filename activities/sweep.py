@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,7 +24,7 @@ from activities.heartbeat import heartbeating
 from interlock import ports
 from interlock.contracts import Note, Sweep, SweepCall
 from interlock.killing import BUSY, CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, ids_of_open_runs, step
-from interlock.policies.fleet import name, words
+from interlock.policies.fleet import name, reach, words
 
 log = structlog.get_logger("interlock.sweep")
 
@@ -69,8 +70,7 @@ class _Sweeping:
     async def run(self) -> Sweep:
         empty = 0
         while empty < 2:
-            killed = self.call.kill
-            found = [run async for run in ids_of_open_runs(self.client, killed.scope, killed.subject, killed.at)]
+            found = [run async for run in self._open_runs()]
             self._note(found)
             empty = empty + 1 if not found else 0
             await self._take_all(found)
@@ -79,6 +79,11 @@ class _Sweeping:
         swept, killed = self.progress(), self.call.kill
         log.info("sweep.done", scope=killed.scope, subject=killed.subject, **swept.model_dump())
         return swept
+
+    def _open_runs(self) -> AsyncIterator[str]:
+        killed = self.call.kill
+        last = reach(killed) if killed.released_at is not None else None
+        return ids_of_open_runs(self.client, killed.scope, killed.subject, killed.at, last)
 
     def _note(self, found: list[str]) -> None:
         """Runs that are no longer found have ended; while any do, nobody is given up on."""
@@ -110,7 +115,7 @@ class _Sweeping:
         return RUNGS[min(RUNGS.index(taken) + 1, len(RUNGS) - 1)]
 
     async def _take(self, run: str, rung: Rung) -> None:
-        note = Note(reason=words(self.call.kill), by=self.call.kill.by, fleet_knows=True)
+        note = Note(reason=words(self.call.kill)[:2000], by=self.call.kill.by, fleet_knows=True)
         try:
             accepted = await step(self.client.get_workflow_handle(run), rung, note)
         except RPCError as error:

@@ -64,7 +64,7 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
         try:
             async with (
                 heartbeating(),
-                gate.admit(tool.dependency, Asker.of_activity(call.user_id), seconds=left) as admission,
+                gate.admit(tool.dependency, Asker.of_activity(call.user_id, call.begun), seconds=left) as admission,
             ):
                 let_in = True
                 seen.made()

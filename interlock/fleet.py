@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from interlock.contracts import BreakerSettings, BreakerView, Kill, RecordedSettings, Unreadable
+from interlock.contracts import Breaker, BreakerSettings, BreakerView, FleetState, Kill, RecordedSettings, Unreadable
 
 DEFAULT_FLEET = "interlock-fleet"
 
@@ -27,9 +27,11 @@ def fleet_id() -> str:
 
 @dataclass(frozen=True)
 class FleetView:
-    """What a memo of ``FleetControl`` says."""
+    """What a memo of ``FleetControl`` says. ``released``: kills that are not in force, and end what was open when they
+    came."""
 
     kills: Mapping[str, Kill] = field(default_factory=dict)
+    released: Mapping[str, Kill] = field(default_factory=dict)
     breakers: Mapping[str, BreakerView] = field(default_factory=dict)
     defaults: BreakerSettings = field(default_factory=BreakerSettings)
     settings: Mapping[str, BreakerSettings] = field(default_factory=dict)
@@ -37,11 +39,13 @@ class FleetView:
     @classmethod
     def of(cls, memo: Mapping[str, Any]) -> FleetView:
         """Raises ``ValueError`` for a memo that is not one of ours."""
-        kills, breakers = {}, {}
+        kills, released, breakers = {}, {}, {}
         for key, value in memo.items():
             family, _, name = key.partition("/")
             if family == "kill":
                 kills[name] = _kill(name, value)
+            elif family == "released":
+                released[name] = _kill(name, value)
             elif family == "breaker" and not isinstance(value, Unreadable):
                 breakers[name] = BreakerView.model_validate(value)
         told = memo.get("settings") or {}
@@ -49,9 +53,20 @@ class FleetView:
             told = {}
         return cls(
             kills=kills,
+            released=released,
             breakers=breakers,
             defaults=_SETTINGS.validate_python(told.get("defaults") or {}),
             settings={k: _SETTINGS.validate_python(v) for k, v in (told.get("settings") or {}).items()},
+        )
+
+    def state(self) -> FleetState:
+        """What ``FleetControl`` begins again with, should it have ended: all that is known of it."""
+        return FleetState(
+            kills=dict(self.kills),
+            released=dict(self.released),
+            breakers={name: Breaker.model_validate(each.model_dump()) for name, each in self.breakers.items()},
+            defaults=self.defaults,
+            settings=dict(self.settings),
         )
 
     def settings_of(self, dependency: str) -> BreakerSettings:

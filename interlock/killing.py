@@ -30,6 +30,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from interlock.contracts import KillOrder, Note, Scope
 from interlock.errors import BadRequest
+from interlock.policies.fleet import LATE
 from interlock.search_attributes import AGENT_USER, of_user
 
 log = structlog.get_logger("interlock.killing")
@@ -50,16 +51,13 @@ _LISTED = timedelta(seconds=10)
 BUSY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
 """What a server answers that has too much to do, or nothing at all: the same may be asked again."""
 
-_LATE = timedelta(seconds=2)
-"""A run that is started so soon after a kill may have passed a gate that had not closed."""
-
 
 def open_runs(scope: Scope, subject: str, at: datetime | None = None) -> str:
     """A filter for the open runs that a kill covers. ``at``: when it was given. Runs that were started later are not
     among them: they are refused at the gate before their first call, and there may be no end of them."""
     where = ["WorkflowType = 'AgentRun'", "CloseTime IS NULL"]  # not by its status: it may be paused
     if at is not None:
-        until = (at + _LATE).astimezone(UTC)
+        until = (at + LATE).astimezone(UTC)
         where.append(f"StartTime <= '{until:%Y-%m-%dT%H:%M:%SZ}'")
     if scope == "user":
         where += of_user(subject)
@@ -67,15 +65,17 @@ def open_runs(scope: Scope, subject: str, at: datetime | None = None) -> str:
 
 
 async def ids_of_open_runs(
-    client: Client, scope: Scope, subject: str, at: datetime | None = None
+    client: Client, scope: Scope, subject: str, at: datetime | None = None, last: datetime | None = None
 ) -> AsyncIterator[str]:
     """The open runs that a kill covers, by their ids. The index may take one user for another; here they are told
-    apart."""
+    apart. ``last``: without those that were started later; the index is asked in whole seconds."""
     request = ListWorkflowExecutionsRequest(namespace=client.namespace, query=open_runs(scope, subject, at))
     while True:
         found = await client.workflow_service.list_workflow_executions(request, retry=True, timeout=_LISTED)
         for each in found.executions:
             user = decode_typed_search_attributes(each.search_attributes).get(AGENT_USER)
+            if last is not None and each.start_time.ToDatetime(UTC) > last:
+                continue
             if scope == "all" or user == subject:
                 yield each.execution.workflow_id
         if not found.next_page_token:

@@ -157,7 +157,7 @@ class AgentRun:
 
     async def _resolve(self) -> None:
         run = self._run
-        ask = ResolveAgent(agent=run.task.agent, user_id=run.task.user_id)
+        ask = ResolveAgent(agent=run.task.agent, user_id=run.task.user_id, begun=run.first_begun)
         try:
             spec = await workflow.execute_activity_method(
                 ports.Agents.resolve_agent, ask, **options.resolve_agent(run.task)

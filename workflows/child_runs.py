@@ -124,6 +124,7 @@ def _task(run: Run, call: CallPart, child: Child) -> AgentTask:
             call_id=call.call_id,
             depth=_depth(run) + 1,
             accounts=tuple(leased.account for leased in run.leases),
+            begun=run.first_begun,
         ),
     )
 

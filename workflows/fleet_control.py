@@ -9,9 +9,9 @@ Served on a task queue of its own by every worker: whichever is left keeps the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections import deque
 from datetime import timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         Configure,
         FleetState,
         FleetStatus,
+        Kill,
         KillOrder,
         ProbeReply,
         Report,
@@ -45,49 +46,60 @@ class FleetControl:
         try:
             self._state = parse(FleetState, args[0]) if len(args) == 1 else FleetState()
         except ValueError:  # it cannot be read: what is killed stays killed, as far as the memo tells
-            self._state = FleetState(kills=dict(FleetView.of(self._memo).kills))
+            self._state = FleetView.of(self._memo).state()
         self._duties = Duties(self._state.rules, self._swept)
+        self._unheard: deque[tuple[str, Any]] = deque()
+        self._work = 0
+        self._told: FleetState | None = None
 
     @workflow.run
     async def run(self, *args: Any) -> None:
-        self._become(self._state)
-        while not self._may_continue():
-            fading = self._fades()
-            span = timedelta(seconds=self._state.rules.settle_every) if fading else None
-            try:
-                await workflow.wait_condition(partial(self._wakes, fading), timeout=span)
-            except TimeoutError:
-                self._become(fleet.settle(self._state, workflow.now()))
+        fading = asyncio.create_task(self._fade())
+        while not (self._may_continue() or fading.done()):
+            self._hear()
+            self._publish()
+            self._work = 0
+            if self._unheard:
+                await asyncio.sleep(0.001)  # the others in a task of their own
+            await workflow.wait_condition(lambda: self._has_news() or fading.done())
+        if fading.done():
+            fading.result()  # it has failed, and so does this task: the next worker may do better
+        fading.cancel()
         self._duties.stop()
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(self._state)
 
-    def _wakes(self, fading: bool) -> bool:
-        return self._may_continue() or self._fades() != fading
+    def _has_news(self) -> bool:
+        return bool(self._unheard) or self._state is not self._told or self._may_continue()
 
-    def _fades(self) -> bool:
-        """Whether there is anything that time alone changes."""
-        runs = any(each.scope == "run" for each in self._state.kills.values())
-        return runs or any(view.watched for view in fleet.views(self._state).values())
+    async def _fade(self) -> None:
+        """Have done what time alone does, while there is anything that it changes."""
+        while True:
+            await workflow.wait_condition(lambda: fleet.fades(self._state))
+            await asyncio.sleep(self._state.rules.settle_every)
+            self._become(fleet.settle(self._state, workflow.now()))
 
     def _may_continue(self) -> bool:
-        """When it is quiet: whoever signals while it continues as new waits for a second or more."""
+        """When it is quiet: whoever signals while it continues as new waits for a second or more. What it has not heard
+        yet, and what it has not told, would be lost."""
         info = workflow.info()
+        if not info.is_continue_as_new_suggested() or self._unheard or self._duties.telling_runs:
+            return False
         busy = self._duties.alerting or self._duties.sweeping
-        due = info.is_continue_as_new_suggested()
-        return due and (not busy or info.get_current_history_length() >= self._state.rules.events)
+        return not busy or info.get_current_history_length() >= self._state.rules.events
 
     def _become(self, state: FleetState) -> None:
-        """Take ``state``, tell everybody, and have done what it asks for."""
+        """Take ``state``; ``_publish`` tells everybody, once for all that one task brings."""
         for name, after in state.breakers.items():
             before = self._state.breakers.get(name)
-            if after.state == "open" and (before is None or before.state != "open"):
+            if after is not before and after.state == "open" and (before is None or before.state != "open"):
                 self._duties.opened(name, after)
+        if state.no_room > self._state.no_room:
+            workflow.logger.warning("no room for an order or a breaker: %d so far", state.no_room)
         self._state = state
-        self._publish()
-        self._duties.sweep(state.kills)
 
     def _publish(self) -> None:
+        """Tell everybody what has changed, and have done what it asks for."""
         now = fleet.published(self._state)
         changed: dict[str, Any] = {key: value for key, value in now.items() if self._memo.get(key) != value}
         changed |= dict.fromkeys(key for key in self._memo if key not in now)
@@ -95,66 +107,76 @@ class FleetControl:
             workflow.upsert_memo(changed)
             self._memo = dict(now)
         workflow.set_current_details(details.of_fleet(self.status(), workflow.info().workflow_id))
+        self._duties.sweep(fleet.to_sweep(self._state))
+        self._told = self._state
 
-    def _swept(self, key: str, sweep: Sweep) -> None:
-        if (found := self._state.kills.get(key)) is not None:
-            kills = {**self._state.kills, key: found.model_copy(update={"sweep": sweep})}
-            self._become(self._state.model_copy(update={"kills": kills}))
+    def _swept(self, key: str, killed: Kill, sweep: Sweep) -> None:
+        self._become(fleet.swept(self._state, key, killed, sweep))
 
-    # -- handlers ------------------------------------------------------------------------------------------------
+    # -- what it is told -----------------------------------------------------------------------------------------
 
-    def _heard(self, model: type[M], args: tuple[Any, ...], signal: str, act: Callable[[M], None]) -> None:
+    def _hear(self) -> None:
+        """Take in what has been signalled, in its order, and as much as one task can."""
+        while self._unheard and self._work < self._state.rules.heard_at_once:
+            self._work += 1
+            self._take(*self._unheard.popleft())
+
+    def _take(self, signal: str, args: tuple[Any, ...]) -> None:
         """A signal that cannot be read is counted, logged and ignored: one that raised would deafen the switch."""
+        order: Report | KillOrder
         try:
-            payload = _one(model, args)
+            order = _one(Report, args) if signal == "report" else _one(KillOrder, args)
         except ValueError as error:
             ignored = self._state.ignored_signals + 1
             self._state = self._state.model_copy(update={"ignored_signals": ignored})
             workflow.logger.warning("signal ignored: %s: %s", signal, error)
-        else:
-            act(payload)
+            return
+        match order:
+            case Report():
+                self._reported(order)
+            case KillOrder() if signal == "kill":
+                self._killed(order)
+            case KillOrder():
+                self._become(fleet.release(self._state, order, workflow.now()))
+
+    def _killed(self, order: KillOrder) -> None:
+        self._become(fleet.kill(self._state, order, workflow.now()))
+        if order.scope == "run" and order.by == "interlock":
+            self._duties.killed(order)
+        if order.scope == "run" and not order.run_knows:
+            self._duties.tell(order)
+
+    def _reported(self, told: Report) -> None:
+        self._work += len(told.outcomes) + len(told.kills)
+        state = self._state
+        for outcomes in told.outcomes:
+            state = fleet.observe(state, outcomes, workflow.now())
+        for done in told.kills:
+            state = fleet.count(state, done)
+        self._become(state)
+
+    # -- handlers ------------------------------------------------------------------------------------------------
 
     @workflow.signal
     def kill(self, *args: Any) -> None:
         """Kill a run, a user's runs or everything: ``{scope, subject, reason, by}``."""
-
-        def act(order: KillOrder) -> None:
-            after = fleet.kill(self._state, order, workflow.now())
-            if order.scope == "run" and order.by == "interlock" and after is not self._state:
-                self._duties.killed(order)
-            if order.scope == "run" and not order.run_knows:
-                self._duties.tell(order)
-            self._become(after)
-
-        self._heard(KillOrder, args, "kill", act)
+        self._unheard.append(("kill", args))
 
     @workflow.signal
     def release(self, *args: Any) -> None:
         """Let new runs of a user, or of all, in again: ``{scope, subject, reason, by}``."""
-
-        def act(order: KillOrder) -> None:
-            self._become(fleet.release(self._state, order))
-
-        self._heard(KillOrder, args, "release", act)
+        self._unheard.append(("release", args))
 
     @workflow.signal
     def report(self, *args: Any) -> None:
         """What a worker's calls came to: ``{worker, outcomes}``."""
-
-        def act(told: Report) -> None:
-            state = self._state
-            for outcomes in told.outcomes:
-                state = fleet.observe(state, outcomes, workflow.now())
-            for done in told.kills:
-                state = fleet.count(state, done)
-            self._become(state)
-
-        self._heard(Report, args, "report", act)
+        self._unheard.append(("report", args))
 
     @workflow.update
     def acquire_probe(self, *args: Any) -> ProbeReply:
         """Be the one call that tries a dependency that was down: ``{dependency, worker}``."""
         asked = _one(AcquireProbe, args)
+        self._hear()  # what came before it
         found = self._state.breakers.get(asked.dependency)
         if found is None:
             return ProbeReply(granted=False)
@@ -182,10 +204,8 @@ class FleetControl:
 
     @configure.validator
     def _configurable(self, *args: Any) -> None:
-        asked = _one(Configure, args)
-        most = self._state.rules.kept_settings
-        if asked.dependency and asked.dependency not in self._state.settings and len(self._state.settings) >= most:
-            raise ValueError(f"{most} dependencies have settings of their own; there can be no more")
+        if (why := fleet.too_many_settings(self._state, _one(Configure, args).dependency)) is not None:
+            raise ValueError(why)
 
     @workflow.query
     def status(self, *args: Any) -> FleetStatus:
@@ -193,10 +213,12 @@ class FleetControl:
         state = self._state
         return FleetStatus(
             kills=tuple(state.kills.values()),
+            released=tuple(state.released.values()),
             breakers=fleet.views(state),
             defaults=state.defaults,
             settings=state.settings,
             ignored_signals=state.ignored_signals,
+            no_room=state.no_room,
         )
 
 

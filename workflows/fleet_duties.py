@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -21,12 +21,13 @@ MOST_AT_ONCE = 20
 class Duties:
     """Alerts and sweeps, side by side. ``swept`` is told how each sweep ended."""
 
-    def __init__(self, rules: FleetSettings, swept: Callable[[str, Sweep], None]) -> None:
+    def __init__(self, rules: FleetSettings, swept: Callable[[str, Kill, Sweep], None]) -> None:
         self._rules = rules
         self._swept = swept
         self._alerts: list[Alert] = []
         self._telling: set[asyncio.Task[None]] = set()
-        self._sweeps: dict[str, asyncio.Task[None]] = {}
+        self._sweeps: dict[str, tuple[Kill, asyncio.Task[None]]] = {}
+        self._untold: dict[str, KillOrder] = {}
         self._runs_told: set[asyncio.Task[None]] = set()
 
     @property
@@ -34,23 +35,30 @@ class Duties:
         return bool(self._sweeps)
 
     @property
+    def telling_runs(self) -> bool:
+        return bool(self._untold or self._runs_told)
+
+    @property
     def alerting(self) -> bool:
         return bool(self._alerts or self._telling)
 
     def stop(self) -> None:
         """Before continuing as new: sweeps are begun again by the next execution."""
-        for task in self._sweeps.values():
+        for _, task in self._sweeps.values():
             task.cancel()
 
     # -- sweeps --------------------------------------------------------------------------------------------------
 
-    def sweep(self, kills: Mapping[str, Kill]) -> None:
-        """End the runs of each kill that has not been swept yet; leave those of a kill that was released."""
-        for key in [key for key in self._sweeps if key not in kills]:
-            self._sweeps.pop(key).cancel()
-        for key, each in kills.items():
-            if each.scope != "run" and each.sweep is None and key not in self._sweeps:
-                self._sweeps[key] = asyncio.create_task(self._sweep(key, each))
+    def sweep(self, to_sweep: Iterable[tuple[str, Kill]]) -> None:
+        """End the runs of these kills, a few at a time. One that was released meanwhile is swept anew, within what it
+        covers still."""
+        wanted = dict(to_sweep)
+        for key in [key for key, (killed, _) in self._sweeps.items() if not _same(killed, wanted.get(key))]:
+            self._sweeps.pop(key)[1].cancel()
+        for key, each in wanted.items():
+            crowded = len(self._sweeps) >= self._rules.sweeps_at_once and each.scope != "all"
+            if key not in self._sweeps and not crowded:
+                self._sweeps[key] = each, asyncio.create_task(self._sweep(key, each))
 
     async def _sweep(self, key: str, killed: Kill) -> None:
         try:
@@ -62,15 +70,24 @@ class Duties:
                 return
             workflow.logger.error("the sweep of %s failed: %s", key, error.cause)
             done = Sweep(done=False)
-        if self._sweeps.get(key) is asyncio.current_task():
+        if (mine := self._sweeps.get(key)) is not None and mine[1] is asyncio.current_task():
             del self._sweeps[key]
-            self._swept(key, done)
+            self._swept(key, killed, done)
+
+    # -- killed runs ---------------------------------------------------------------------------------------------
 
     def tell(self, order: KillOrder) -> None:
         """Tell a run that it is killed: what its gate does not let out, it goes on asking for."""
-        task = asyncio.create_task(self._tell(order))
-        self._runs_told.add(task)
-        task.add_done_callback(self._runs_told.discard)
+        self._untold.setdefault(order.subject, order)
+        self._tell_some()
+
+    def _tell_some(self, done: asyncio.Task[None] | None = None) -> None:
+        if done is not None:
+            self._runs_told.discard(done)
+        while self._untold and len(self._runs_told) < self._rules.told_at_once:
+            task = asyncio.create_task(self._tell(self._untold.pop(next(iter(self._untold)))))
+            self._runs_told.add(task)
+            task.add_done_callback(self._tell_some)
 
     async def _tell(self, order: KillOrder) -> None:
         # Not ``fleet_knows``: the order does not cover the calls that the run asks for until it hears of it.
@@ -108,3 +125,7 @@ class Duties:
             await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
         except ActivityError as error:
             warn(names.ALERT_FAILED, key=alert.key, error=str(error.cause))
+
+
+def _same(killed: Kill, wanted: Kill | None) -> bool:
+    return wanted is not None and (killed.at, killed.released_at) == (wanted.at, wanted.released_at)

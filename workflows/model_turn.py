@@ -146,6 +146,7 @@ def _call(run: Run, choice: Choice, grant: Grant, purpose: Purpose, *, tools: bo
         at=workflow.now(),
         user_id=run.task.user_id,
         agent=run.task.agent,
+        begun=run.first_begun,
     )
 
 

@@ -215,6 +215,12 @@ class Run:
     # -- what it is -----------------------------------------------------------------------------------
 
     @property
+    def first_begun(self) -> datetime | None:
+        """When it was started; or the run that it works for. A kill that has been released asks."""
+        parent = self.task.parent
+        return parent.begun if parent is not None and parent.begun is not None else self.begun
+
+    @property
     def resolved(self) -> bool:
         return self._spec is not None
 

@@ -226,6 +226,7 @@ async def _execute(
             at=workflow.now(),
             valid_for=spec.valid_for,
             fresh_until=fresh_until,
+            begun=run.first_begun,
         ),
         result_type=ToolResult,
         **options.tool(

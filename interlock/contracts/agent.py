@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from interlock.contracts.base import Asked, Count, Effect, Json, OnUnknown, Rate, Rung, Seconds, Wire, unset
 from interlock.contracts.children import Account
@@ -174,7 +174,8 @@ class AgentSpec(Wire):
 
 
 class ResolveAgent(Wire):
-    """Input of ``resolve_agent``."""
+    """Input of ``resolve_agent``. ``begun``: when the run was started, or the one that it works for."""
 
     agent: str
     user_id: str = "anonymous"
+    begun: AwareDatetime | None = None

@@ -44,7 +44,7 @@ class ModelCall(Wire):
     ``base`` messages came before ``delta``, and the last of them is the reply ``after``. ``key`` names the
     call for good, across attempts, workers and resets. ``carry``: return the whole transcript with the
     reply, because the run is about to continue as new. ``at``: the run's time, by which results are past their
-    window or not."""
+    window or not. ``begun``: when the run was started, or the one that it works for."""
 
     key: str
     step: int
@@ -61,6 +61,7 @@ class ModelCall(Wire):
     at: AwareDatetime | None = None
     user_id: str = ""
     agent: str = ""
+    begun: AwareDatetime | None = None
 
 
 class ModelReply(Wire):
@@ -86,7 +87,8 @@ class ToolCall(Wire):
     verify       do not call the tool: find out whether the call with this key took effect
     at           the run's time when the call was made
     valid_for    seconds from then for which the result is true
-    fresh_until  no attempt begins later: what the call relies on may be out of date"""
+    fresh_until  no attempt begins later: what the call relies on may be out of date
+    begun        when the run was started, or the one that it works for"""
 
     call_id: str
     key: str
@@ -103,6 +105,7 @@ class ToolCall(Wire):
     at: AwareDatetime | None = None
     valid_for: float | None = None
     fresh_until: AwareDatetime | None = None
+    begun: AwareDatetime | None = None
 
 
 class ToolResult(Wire):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from interlock.contracts.base import Asked, Count, Money, Window
 
@@ -34,9 +34,11 @@ class ParentRun(Asked):
     run       its id
     call_id   the call that the other run is
     depth     how many runs below the first one the other run is
-    accounts  what it pays from: what runs for it do is paid from there as well, by themselves"""
+    accounts  what it pays from: what runs for it do is paid from there as well, by themselves
+    begun     when it was started, or the one that it works for"""
 
     run: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
     call_id: str
     depth: Annotated[Count, Field(ge=1)]
     accounts: tuple[Account, ...] = ()
+    begun: AwareDatetime | None = None

@@ -5,15 +5,21 @@
 
 * The widest order that covers a run is the one it is told of: all, then its user, then the run itself.
 * An order for a user or for all that is given twice is one order; the first reason stays.
+* An order that is released before its sweep is done goes on ending the runs that were open when it came.
 * The kill of a single run covers the calls that it had asked for by then. The run itself is told, and asks for no more.
 * Kills of single runs are forgotten, oldest first: they only serve to drop calls in flight. Kills of users and of
   everything are never forgotten by themselves. One user more than can be kept is refused, and counted.
+* A new dependency takes the place of one that has been well for longest. One more that fails than can be kept is
+  counted, and has no breaker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from json.encoder import encode_basestring
 
 from interlock.contracts import (
     Breaker,
@@ -25,8 +31,20 @@ from interlock.contracts import (
     Outcomes,
     Scope,
     Stopped,
+    Sweep,
 )
 from interlock.policies import breaker
+
+LATE = timedelta(seconds=2)
+"""A run that is started so soon after a kill may have passed a gate that had not closed."""
+
+LONGEST_REASON, LONGEST_BY, LONGEST_ERROR = 500, 100, 300
+"""What is kept of words, in bytes: they go to every worker with every kill and breaker."""
+
+AROUND = 300
+"""Bytes of a kill or of settings on the wire beside the words in them; of a breaker with its error twice as many."""
+
+A_SLICE = 70
 
 
 def name(scope: Scope, subject: str) -> str:
@@ -35,38 +53,100 @@ def name(scope: Scope, subject: str) -> str:
 
 
 def kill(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
-    """``state`` with the order in force; the same object when it is already, or there is no room for it."""
+    """``state`` with the order in force; all but the same when it is already, or there is no room for it."""
     key = name(order.scope, order.subject)
-    again = key in state.kills and order.scope != "run"  # a run of the same id may be another
-    if again or not _room(state, order.scope):
+    if key in state.kills and order.scope != "run":  # a run of the same id may be another
         return state
-    subject = "" if order.scope == "all" else order.subject
-    new = Kill(scope=order.scope, subject=subject, reason=order.reason, by=order.by, at=now)
+    new = Kill(
+        scope=order.scope,
+        subject="" if order.scope == "all" else order.subject,
+        reason=_cut(order.reason, LONGEST_REASON),
+        by=_cut(order.by, LONGEST_BY),
+        at=now,
+    )
     if order.run_knows and (before := state.kills.get(key)) is not None:  # it asked for calls until it heard: one kill
         new = new.model_copy(update={"stopped": before.stopped, "refused": before.refused})
-    return forget(state.model_copy(update={"kills": {**state.kills, key: new}}), now)
+    if order.scope == "user" and not _room(state, key, new):
+        return _no_room(state)
+    kills = {k: each for k, each in state.kills.items() if k != key} | {key: new}
+    released = {k: each for k, each in state.released.items() if k != key}  # what it covers, the new one covers
+    after = state.model_copy(update={"kills": kills, "released": released})
+    return forget(after, now) if order.scope == "run" else after
 
 
-def _room(state: FleetState, scope: Scope) -> bool:
-    return scope != "user" or sum(each.scope == "user" for each in state.kills.values()) < state.rules.kept_users
+def _room(state: FleetState, key: str, new: Kill) -> bool:
+    number, size = 0, _size(key, new)
+    for kills in (state.kills, state.released):
+        for k, each in kills.items():
+            if each.scope != "run" and k != key:
+                number, size = number + (each.scope == "user"), size + _size(k, each)
+    return number < state.rules.kept_users and size <= state.rules.user_bytes
 
 
-def release(state: FleetState, order: KillOrder) -> FleetState:
+def _no_room(state: FleetState) -> FleetState:
+    return state.model_copy(update={"no_room": state.no_room + 1})
+
+
+def release(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
     """``state`` without the order; the same object when it was not in force."""
     key = name(order.scope, order.subject)
-    if key not in state.kills:
+    if (found := state.kills.get(key)) is None:
         return state
-    return state.model_copy(update={"kills": {k: v for k, v in state.kills.items() if k != key}})
+    kills = {k: v for k, v in state.kills.items() if k != key}
+    if found.scope == "run" or found.sweep is not None:
+        return state.model_copy(update={"kills": kills})
+    released = state.released | {key: found.model_copy(update={"released_at": now})}
+    return state.model_copy(update={"kills": kills, "released": released})
+
+
+def to_sweep(state: FleetState) -> Iterator[tuple[str, Kill]]:
+    """The kills whose runs have not all been ended yet, the widest first."""
+    found = [
+        (key, each)
+        for kills in (state.kills, state.released)
+        for key, each in kills.items()
+        if each.scope != "run" and each.sweep is None
+    ]
+    return iter(sorted(found, key=lambda item: item[1].scope != "all"))
+
+
+def swept(state: FleetState, key: str, killed: Kill, sweep: Sweep) -> FleetState:
+    """``state`` after the sweep of ``killed``, which may have been released, or given anew, meanwhile."""
+    if (found := state.kills.get(key)) is not None and found.at == killed.at:
+        return state.model_copy(update={"kills": state.kills | {key: found.model_copy(update={"sweep": sweep})}})
+    if (found := state.released.get(key)) is not None and found.at == killed.at:
+        return state.model_copy(update={"released": {k: v for k, v in state.released.items() if k != key}})
+    return state
 
 
 def forget(state: FleetState, now: datetime) -> FleetState:
     """``state`` without the kills of single runs that are old, or more than can be kept."""
     oldest = now - timedelta(seconds=state.rules.kept_seconds)
-    runs = sorted((k for k, each in state.kills.items() if each.scope == "run"), key=lambda k: state.kills[k].at)
-    gone = {k for k in runs if state.kills[k].at <= oldest} | set(runs[: max(0, len(runs) - state.rules.kept_runs)])
+    runs = sorted(((k, each) for k, each in state.kills.items() if each.scope == "run"), key=lambda item: item[1].at)
+    gone, number, size = set[str](), 0, 0
+    for key, each in reversed(runs):
+        number, size = number + 1, size + _size(key, each)
+        if each.at <= oldest or number > state.rules.kept_runs or size > state.rules.run_bytes:
+            gone.add(key)
     if not gone:
         return state
     return state.model_copy(update={"kills": {k: v for k, v in state.kills.items() if k not in gone}})
+
+
+def _size(key: str, each: Kill) -> int:
+    return AROUND + _bytes(key) + _bytes(each.subject) + _bytes(each.reason) + _bytes(each.by)
+
+
+@lru_cache(8192)  # of all that is kept, with each order
+def _bytes(words: str) -> int:
+    """As JSON: a quote takes two bytes, a control character six."""
+    said = encode_basestring(words)
+    return len(said) if said.isascii() else len(said.encode())
+
+
+def _cut(words: str, most: int) -> str:
+    """``words`` in ``most`` bytes, of which a character has up to four."""
+    return words.encode()[:most].decode(errors="ignore")
 
 
 def count(state: FleetState, done: Stopped) -> FleetState:
@@ -80,14 +160,35 @@ def count(state: FleetState, done: Stopped) -> FleetState:
     return state.model_copy(update={"kills": {**state.kills, key: counted}})
 
 
-def covering(kills: Mapping[str, Kill], run: str, user: str, asked: datetime) -> Kill | None:
-    """The kill in force that covers a call of a run of ``user``, if there is one. ``asked``: when the run asked for it,
-    by the server's clock. The kill of a single run covers what was asked for until then: an id may be used again."""
-    for key in (name("all", ""), name("user", user)):
+@dataclass(frozen=True)
+class Asking:
+    """Who asks for a call. By the server's clock: ``since`` when, and when the run had ``begun``, or the one that it
+    works for; where that is not known, it is taken to have begun just then."""
+
+    run: str
+    user: str
+    since: datetime
+    begun: datetime | None = None
+
+
+def covering(kills: Mapping[str, Kill], released: Mapping[str, Kill], asking: Asking) -> Kill | None:
+    """The kill that covers a call, if there is one. That of a single run covers what the run had asked for by then: an
+    id may be used again."""
+    wide = (name("all", ""), name("user", asking.user))
+    for key in wide:
         if key in kills:
             return kills[key]
-    killed = kills.get(name("run", run))
-    return killed if killed is not None and asked <= killed.at else None
+    for key in wide:
+        if key in released and (asking.begun or asking.since) <= reach(released[key]):
+            return released[key]
+    killed = kills.get(name("run", asking.run))
+    return killed if killed is not None and asking.since <= killed.at else None
+
+
+def reach(killed: Kill) -> datetime:
+    """When the last run was started that ``killed`` ends, if it asks for nothing while the order is in force."""
+    late = killed.at + LATE
+    return late if killed.released_at is None else min(late, killed.released_at)
 
 
 def words(found: Kill) -> str:
@@ -102,14 +203,46 @@ def settings_of(state: FleetState, dependency: str) -> BreakerSettings:
 
 def observe(state: FleetState, outcomes: Outcomes, now: datetime) -> FleetState:
     """``state`` after a report about one dependency; the same object when it says nothing new."""
-    before = state.breakers.get(outcomes.dependency)
-    if before is None and (outcomes.failures == 0 or len(state.breakers) >= state.rules.kept_breakers):
+    key = outcomes.dependency
+    before = state.breakers.get(key)
+    if before is None and outcomes.failures == 0:
         return state
+    if outcomes.error:
+        outcomes = outcomes.model_copy(update={"error": _cut(outcomes.error, LONGEST_ERROR)})
     known = before or Breaker()
-    after = breaker.report(settings_of(state, outcomes.dependency), known, outcomes, now)
-    if after is known and before is not None:
+    after = breaker.report(settings_of(state, key), known, outcomes, now)
+    if after is known:
         return state
-    return state.model_copy(update={"breakers": {**state.breakers, outcomes.dependency: after}})
+    others = {k: each for k, each in state.breakers.items() if k != key}
+    if before is None and not _make_room(state, key, others):
+        return _no_room(state)
+    return state.model_copy(update={"breakers": others | {key: after}})  # the last that changed is the last
+
+
+def _make_room(state: FleetState, key: str, breakers: dict[str, Breaker]) -> bool:
+    """Forget as many ``breakers`` that are well as the new one needs room, those that changed longest ago first."""
+    rules, size = state.rules, sum(_breaker_size(state, each) for each in (*breakers, key))
+    well = iter([k for k, each in breakers.items() if each.state == "closed" and not breaker.view(each).watched])
+    while len(breakers) >= rules.kept_breakers or size > rules.breaker_bytes:
+        if (forgotten := next(well, None)) is None:
+            return False
+        del breakers[forgotten]
+        size -= _breaker_size(state, forgotten)
+    return True
+
+
+def _breaker_size(state: FleetState, key: str) -> int:
+    return 2 * AROUND + LONGEST_ERROR + _bytes(key) + A_SLICE * settings_of(state, key).window_slices
+
+
+def too_many_settings(state: FleetState, dependency: str) -> str | None:
+    """Why a dependency cannot have settings of its own, if it cannot."""
+    own, rules = {*state.settings, dependency}, state.rules
+    if not dependency or dependency in state.settings:
+        return None
+    if len(own) <= rules.kept_settings and sum(AROUND + _bytes(each) for each in own) <= rules.settings_bytes:
+        return None
+    return f"{len(own) - 1} dependencies have settings of their own; there can be no more"
 
 
 def settle(state: FleetState, now: datetime) -> FleetState:
@@ -120,17 +253,20 @@ def settle(state: FleetState, now: datetime) -> FleetState:
     return forget(state, now)
 
 
+def fades(state: FleetState) -> bool:
+    """Whether there is anything that time alone changes."""
+    runs = any(each.scope == "run" for each in state.kills.values())
+    return runs or any(each.watched for each in views(state).values())
+
+
 def published(state: FleetState) -> dict[str, dict[str, object]]:
     """What workers mirror, by memo key: only what they need, so that a memo stays small."""
     told: dict[str, dict[str, object]] = {"settings": _settings(state)}
-    for key, each in state.kills.items():
-        told[f"kill/{key}"] = {
-            "scope": each.scope,
-            "subject": each.subject,
-            "reason": each.reason[:200],
-            "by": each.by[:100],
-            "at": each.at.isoformat(),
-        }
+    for family, kills in (("kill", state.kills), ("released", state.released)):
+        for key, each in kills.items():
+            told[f"{family}/{key}"] = each.model_dump(
+                mode="json", include={"scope", "subject", "reason", "by", "at", "released_at"}, exclude_none=True
+            )
     for key, found in state.breakers.items():
         told[f"breaker/{key}"] = breaker.view(found).model_dump(mode="json")
     return told

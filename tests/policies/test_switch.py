@@ -8,8 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
-from interlock.contracts import FleetSettings, FleetState, KillOrder, Outcomes, Scope, Stopped, parse
+from interlock.contracts import (
+    BreakerSettings,
+    FleetSettings,
+    FleetState,
+    Kill,
+    KillOrder,
+    Outcomes,
+    Scope,
+    Stopped,
+    Sweep,
+    parse,
+)
 from interlock.fleet import FleetView
 from interlock.policies import fleet
 
@@ -21,6 +33,12 @@ def killed(*orders: tuple[Scope, str]) -> FleetState:
     for scope, subject in orders:
         state = fleet.kill(state, KillOrder(scope=scope, subject=subject, reason=f"{scope} {subject}", by="ops"), NOW)
     return state
+
+
+def covering(
+    told: FleetState | FleetView, run: str, user: str, since: datetime = NOW, begun: datetime | None = None
+) -> Kill | None:
+    return fleet.covering(told.kills, told.released, fleet.Asking(run, user, since, begun))
 
 
 @pytest.mark.parametrize(
@@ -40,18 +58,18 @@ def killed(*orders: tuple[Scope, str]) -> FleetState:
 def test_the_widest_order_that_covers_a_run(
     orders: list[tuple[Scope, str]], run: str, user: str, reason: str | None
 ) -> None:
-    found = fleet.covering(killed(*orders).kills, run, user, NOW)
+    found = covering(killed(*orders), run, user)
     assert (found.reason if found else None) == reason
 
 
 def test_the_kill_of_a_run_covers_what_it_had_asked_for_and_not_another_run_of_its_id() -> None:
     state = killed(("run", "r1"), ("user", "ada"))
     later = NOW + timedelta(seconds=1)
-    assert fleet.covering(state.kills, "r1", "bob", NOW) is not None
-    assert fleet.covering(state.kills, "r1", "bob", later) is None
-    assert fleet.covering(state.kills, "r1", "ada", later) is not None
+    assert covering(state, "r1", "bob", NOW) is not None
+    assert covering(state, "r1", "bob", later) is None
+    assert covering(state, "r1", "ada", later) is not None
     again = fleet.kill(state, KillOrder(scope="run", subject="r1"), later)
-    assert fleet.covering(again.kills, "r1", "bob", later) is not None
+    assert covering(again, "r1", "bob", later) is not None
 
 
 def test_a_run_that_tells_of_its_kill_again_is_counted_once() -> None:
@@ -69,9 +87,9 @@ def test_an_order_given_twice_is_one_and_the_first_reason_stays() -> None:
 
 def test_a_release_lets_in_what_it_names_and_nothing_else() -> None:
     state = killed(("user", "ada"), ("user", "bob"), ("all", ""))
-    after = fleet.release(state, KillOrder(scope="user", subject="ada"))
+    after = fleet.release(state, KillOrder(scope="user", subject="ada"), NOW)
     assert set(after.kills) == {"user:bob", "all"}
-    assert fleet.release(after, KillOrder(scope="user", subject="ada")) is after
+    assert fleet.release(after, KillOrder(scope="user", subject="ada"), NOW) is after
 
 
 def test_kills_of_runs_are_forgotten_by_age_and_number_and_those_of_users_never() -> None:
@@ -85,7 +103,8 @@ def test_kills_of_runs_are_forgotten_by_age_and_number_and_those_of_users_never(
 
 def test_one_user_more_than_can_be_kept_is_refused_and_everything_can_still_be_killed() -> None:
     state = killed(("user", "ada")).model_copy(update={"rules": FleetSettings(kept_users=1)})
-    assert fleet.kill(state, KillOrder(scope="user", subject="bob"), NOW) is state
+    refused = fleet.kill(state, KillOrder(scope="user", subject="bob"), NOW)
+    assert (refused.kills, refused.no_room) == (state.kills, 1)
     assert "all" in fleet.kill(state, KillOrder(scope="all"), NOW).kills
 
 
@@ -104,16 +123,87 @@ def test_what_workers_are_told_reads_back_as_the_state() -> None:
         state = fleet.observe(state, Outcomes(dependency="openai:gpt/5", failures=1, error="500"), NOW)
     view = FleetView.of(fleet.published(state))
     assert set(view.kills) == {"run:r/1", "user:a/b:c", "all"}
-    assert fleet.covering(view.kills, "x", "a/b:c", NOW) is not None
+    assert covering(view, "x", "a/b:c", NOW) is not None
     assert view.breaker("openai:gpt/5").state == "open"
     assert view.breaker("another").state == "closed"
 
 
-def test_dependencies_beyond_what_can_be_kept_are_passed_over() -> None:
-    state = FleetState(rules=FleetSettings(kept_breakers=2))
-    for name in ("a", "b", "c", "a"):
+def test_an_early_release_goes_on_ending_what_was_open_and_lets_in_what_is_new() -> None:
+    late = fleet.LATE
+    soon, later = NOW + late / 2, NOW + 5 * late
+    state = killed(("user", "ada"), ("user", "bob"))
+    for released_at, last in ((soon, soon), (later, NOW + late)):
+        after = fleet.release(state, KillOrder(scope="user", subject="ada"), released_at)
+        assert set(after.kills) == {"user:bob"}
+        for told in (after, FleetView.of(fleet.published(after))):
+            assert covering(told, "r1", "ada", later, begun=NOW - late) is not None
+            assert covering(told, "r1", "ada", later, begun=last) is not None
+            assert covering(told, "r1", "ada", later, begun=last + timedelta(microseconds=1)) is None
+            assert covering(told, "r1", "zoe", later, begun=NOW) is None
+        assert dict(fleet.to_sweep(after))["user:ada"].released_at == released_at
+
+
+def test_a_released_order_is_forgotten_with_the_end_of_its_sweep() -> None:
+    state = killed(("all", ""), ("user", "ada"))
+    assert [key for key, _ in fleet.to_sweep(state)] == ["all", "user:ada"]
+    of_all, of_ada = state.kills["all"], state.kills["user:ada"]
+    done = fleet.swept(state, "all", of_all, Sweep(done=True))
+    assert [key for key, _ in fleet.to_sweep(done)] == ["user:ada"]
+    assert not fleet.release(done, KillOrder(scope="all"), NOW).released  # all has ended by then
+    after = fleet.release(state, KillOrder(scope="user", subject="ada"), NOW)
+    assert not fleet.swept(after, "user:ada", of_ada, Sweep(done=True)).released
+    again = fleet.kill(after, KillOrder(scope="user", subject="ada"), NOW + timedelta(seconds=1))
+    assert not again.released  # the new order covers whatever the old one did
+    assert fleet.swept(again, "user:ada", of_ada, Sweep(done=True)) is again  # and is swept by itself
+
+
+def test_whatever_is_ordered_and_reported_fits_what_the_server_takes() -> None:
+    """2 MiB for a memo and for the next execution's input each; it fails the workflow that wants more."""
+    state, long = FleetState(), "é" * 490
+    for number in range(330):
+        order = KillOrder(scope="user", subject=f"{number}{long}", reason="\a" * 2000, by="é" * 200)
+        state = fleet.kill(state, order, NOW)
+        state = fleet.kill(state, order.model_copy(update={"scope": "run"}), NOW)
+    for number in range(420):
+        dependency = f"tool:{number}{'é' * 290}"
+        if fleet.too_many_settings(state, dependency) is None:
+            state = state.model_copy(update={"settings": {**state.settings, dependency: BreakerSettings()}})
+        for minute in range(12):
+            failed = Outcomes(dependency=dependency, failures=1, successes=1, error="é" * 500)
+            state = fleet.observe(state, failed, NOW + timedelta(seconds=5 * minute))
+    state = fleet.kill(state, KillOrder(scope="all", reason="ü" * 2000), NOW)
+    assert "all" in state.kills
+    assert state.no_room > 0
+    assert 100 < len(state.settings) < len(state.breakers)
+    around = 150  # what Temporal, and encryption, put around a value
+    memo = sum(len(key.encode()) + len(to_json(each)) + around for key, each in fleet.published(state).items())
+    assert memo < 2 * 1024 * 1024
+    assert len(state.model_dump_json().encode()) < 2 * 1024 * 1024
+
+
+def test_the_memo_says_enough_to_begin_again_with() -> None:
+    state = killed(("run", "r1"), ("user", "ada"), ("all", ""))
+    state = fleet.release(state, KillOrder(scope="all"), NOW)
+    state = state.model_copy(update={"settings": {"d": BreakerSettings(failure_threshold=2)}})
+    for _ in range(2):
+        state = fleet.observe(state, Outcomes(dependency="d", failures=1, error="500"), NOW)
+    again = FleetView.of(fleet.published(state)).state()
+    assert (again.kills, again.released, again.settings) == (state.kills, state.released, state.settings)
+    assert fleet.views(again) == fleet.views(state)
+    assert again.breakers["d"].state == "open"
+
+
+def test_a_new_dependency_takes_the_place_of_one_that_has_been_well_for_longest() -> None:
+    state = FleetState(rules=FleetSettings(kept_breakers=3))
+    for name in ("well", "well before", "fails", "well"):
         state = fleet.observe(state, Outcomes(dependency=name, failures=1), NOW)
-    assert {name: each.failures for name, each in state.breakers.items()} == {"a": 2, "b": 1}
+    later = NOW + timedelta(seconds=300)
+    state = fleet.settle(fleet.observe(state, Outcomes(dependency="fails", failures=1), later), later)
+    for name, kept in (("new", {"well", "fails", "new"}), ("newer", {"fails", "new", "newer"})):
+        state = fleet.observe(state, Outcomes(dependency=name, failures=1), later)
+        assert set(state.breakers) == kept
+    full = fleet.observe(state, Outcomes(dependency="no room", failures=1), later)
+    assert (full.breakers, full.no_room) == (state.breakers, 1)
 
 
 def test_a_healthy_dependency_leaves_no_trace() -> None:
@@ -130,7 +220,7 @@ def test_a_kill_is_in_force_from_its_order_to_its_release(steps: list[tuple[bool
     for kill, scope, subject in steps:
         order = KillOrder(scope=scope, subject=subject)
         key = fleet.name(scope, subject)
-        state = fleet.kill(state, order, NOW) if kill else fleet.release(state, order)
+        state = fleet.kill(state, order, NOW) if kill else fleet.release(state, order, NOW)
         model = model | {key} if kill else model - {key}
         assert set(state.kills) == model
         assert FleetState.model_validate_json(state.model_dump_json()) == state
@@ -143,6 +233,7 @@ def test_a_kill_is_in_force_from_its_order_to_its_release(steps: list[tuple[bool
         ({"scope": "user", "subject": " "}, "needs a subject: the id of the user"),
         ({"scope": "run"}, "needs a subject: the id of the run"),
         ({"scope": "all", "who": "me"}, "who: unknown field"),
+        ({"scope": "run", "subject": "é" * 501}, "it has 1002 bytes; an id has 1000 at most"),
     ],
 )
 def test_a_wrong_order_is_refused_with_a_sentence(payload: dict[str, Any], said: str) -> None:
