@@ -45,9 +45,9 @@ SEARCH_ATTRIBUTES: dict[str, Indexed] = {
 
 
 def of_user(user: str) -> list[str]:
-    """A filter for one user's runs. The server finds no value with a double quote, a backslash or a line break in
-    it, however it is written: there, the part before it has to do, and the reader takes out the rest."""
-    plain = re.split(r'["\\\n\r]', user, maxsplit=1)[0]
+    """A filter for one user's runs. The server finds no value with a double quote, a backslash or a control
+    character in it, however it is written: there, the part before it has to do, and the reader takes out the rest."""
+    plain = re.split(r'["\\\x00-\x1f\x7f]', user, maxsplit=1)[0]
     quoted = "'" + plain.replace("'", "''") + "'"
     if plain == user:
         return [f"{AGENT_USER.name} = {quoted}"]

@@ -69,11 +69,11 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
         fleet = served.client.get_workflow_handle(served.interlock.fleet.id)
         # What is well-formed would do what it says: kills of runs that nobody has are harmless, kill on the run is not.
         targets = [
-            *((run.handle, name) for name in ("pause", "resume", "steer", "unknown")),
+            *((run.handle, name) for name in ("pause", "resume", "steer", "child_ended", "unknown")),
             *((fleet, name) for name in ("release", "report", "unknown")),
         ]
         sent = 0
-        for arguments in payloads(1, 650):
+        for arguments in payloads(1, 585):
             await asyncio.gather(*(handle.signal(name, args=arguments) for handle, name in targets))
             sent += len(targets)
         for arguments in payloads(2, 150):
@@ -92,7 +92,7 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
             await run.handle.query("status", args=arguments)
             await fleet.query("status", args=arguments)
             sent += 2
-        assert sent >= 4900
+        assert sent >= 5000
         await run.resume()
         status = await run.status()
         assert status.state in ("running", "paused")
@@ -178,6 +178,23 @@ async def test_a_fleet_that_was_terminated_begins_again_with_its_kills(serve: Se
         assert set((await fleet.view()).kills) == {"user:ada"}
         assert (await served.run("a", user_id="ada")).outcome == "killed"
         assert (await served.run("a", user_id="bob")).outcome == "completed"
+
+
+async def test_a_fleet_that_was_ended_while_no_worker_ran_begins_again_as_it_was(serve: Serve) -> None:
+    async with serve(waiting("a")) as served:
+        fleet = served.interlock.fleet
+        handle = served.client.get_workflow_handle(fleet.id)
+        await handle.signal("report", {"worker": "w", "outcomes": [{"dependency": "d", "failures": 9, "error": "500"}]})
+        await fleet.configure(BreakerSettings(failure_threshold=7), "openai:x")
+        await fleet.kill("user", "ada", "fraud", by="ops")
+        await until(lambda: _swept(fleet.status))
+        before = await fleet.view()
+    await handle.terminate("by mistake")
+    async with serve(waiting("a", [say("done")]), fleet=fleet.id) as served:
+        after = await served.interlock.fleet.view()
+        assert (after.kills, after.settings, after.breakers) == (before.kills, before.settings, before.breakers)
+        assert after.breakers["d"].state == "open"
+        assert (await served.run("a", user_id="ada")).outcome == "killed"
 
 
 async def test_updates_of_the_fleet_are_refused_with_a_sentence(serve: Serve) -> None:

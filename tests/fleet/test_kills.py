@@ -191,6 +191,31 @@ async def test_a_killed_user_loses_every_run_and_nobody_else_does(serve: Serve) 
         await replay_fleet(served)
 
 
+async def test_a_release_right_after_a_kill_revives_nothing(serve: Serve) -> None:
+    async with serve(waiting("a"), waiting("b", [say("done")])) as served:
+        fleet = served.interlock.fleet
+        paused = await served.start("a", user_id="ada")
+        await paused.pause()
+        running = await served.start("a", user_id="ada")
+        await in_flight(running, "model")
+        await fleet.kill("user", "ada", "fraud", by="ops")
+        await served.client.get_workflow_handle(fleet.id).signal("release", {"scope": "user", "subject": "ada"})
+
+        async def released() -> bool:
+            return bool((await fleet.view()).released)
+
+        await until(released)
+        assert (await served.run("b", user_id="ada")).outcome == "completed"
+        for run in (paused, running):
+            assert (await served.end(run)).reason == "user ada: fraud (by ops)"
+
+        async def over() -> bool:
+            return not (await fleet.status()).released
+
+        await until(over)
+        await replay_fleet(served)
+
+
 async def _let_in(interlock: Interlock) -> bool:
     return not any(each.scope == "user" for each in (await interlock.fleet.view()).kills.values())
 
