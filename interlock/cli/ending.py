@@ -134,7 +134,7 @@ async def _until_none_is_left(fleet: Fleet, kill: Kill, watch: Watch) -> tuple[K
         answered = time.monotonic()
         found = [each for each in status.kills if (each.scope, each.subject) == (kill.scope, kill.subject)]
         if not found:
-            return kill, left, "it was released before every run had ended"
+            return kill, left, "it was released before every run had ended; the sweep goes on"
         [kill] = found
         if kill.sweep is not None:
             swept = swept or answered

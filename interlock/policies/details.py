@@ -88,6 +88,7 @@ def of_fleet(status: FleetStatus, fleet: str) -> str:
     runs = len(status.kills) - len(kills)
     return _page(
         [f"**{_several(len(kills), 'kill')} in force** · **{_several(len(broken), 'breaker')} not closed**"],
+        [f"There was no room {_several(status.no_room, 'time')} for an order or a breaker"] if status.no_room else [],
         [f"- {_kill(each)}" for each in kills[:MOST]],
         [_more(kills)],
         [f"{_several(runs, 'killed run')} remembered, so that no call of theirs leaves a worker"] if runs else [],

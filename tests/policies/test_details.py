@@ -142,6 +142,8 @@ def test_the_fleet() -> None:
     assert "- user `ada` by `grace` since 12:00:05 UTC: `loops`; 3 runs ended; 0 calls stopped, 0 refused" in text
     assert "- `openai:gpt-5` **open**, one call may try at 12:00:05 UTC: `HTTP 529`" in text
     assert "tool:search" not in text
+    assert "no room" not in text
+    assert "no room 2 times for an order" in details.of_fleet(told.model_copy(update={"no_room": 2}), "f")
     order = '\'{"scope": "user", "subject": "ada"}\''
     assert f"temporal workflow signal --workflow-id interlock-fleet \\\n--name release --input {order}\n```" in text
 
