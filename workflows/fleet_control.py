@@ -26,8 +26,10 @@ with workflow.unsafe.imports_passed_through():
         FleetStatus,
         Kill,
         KillOrder,
+        Outcomes,
         ProbeReply,
         Report,
+        Stopped,
         Sweep,
         parse,
     )
@@ -48,7 +50,7 @@ class FleetControl:
         except ValueError:  # it cannot be read: what is killed stays killed, as far as the memo tells
             self._state = FleetView.of(self._memo).state()
         self._duties = Duties(self._state.rules, self._swept)
-        self._unheard: deque[tuple[str, Any]] = deque()
+        self._unheard: deque[tuple[str, tuple[Any, ...]] | Outcomes | Stopped] = deque()
         self._work = 0
         self._told: FleetState | None = None
 
@@ -119,25 +121,31 @@ class FleetControl:
         """Take in what has been signalled, in its order, and as much as one task can."""
         while self._unheard and self._work < self._state.rules.heard_at_once:
             self._work += 1
-            self._take(*self._unheard.popleft())
+            match self._unheard.popleft():
+                case Outcomes() as outcomes:
+                    self._become(fleet.observe(self._state, outcomes, workflow.now()))
+                case Stopped() as done:
+                    self._become(fleet.count(self._state, done))
+                case (signal, args):
+                    self._take(signal, args)
 
     def _take(self, signal: str, args: tuple[Any, ...]) -> None:
         """A signal that cannot be read is counted, logged and ignored: one that raised would deafen the switch."""
-        order: Report | KillOrder
+        told: Report | KillOrder
         try:
-            order = _one(Report, args) if signal == "report" else _one(KillOrder, args)
+            told = _one(Report, args) if signal == "report" else _one(KillOrder, args)
         except ValueError as error:
             ignored = self._state.ignored_signals + 1
             self._state = self._state.model_copy(update={"ignored_signals": ignored})
             workflow.logger.warning("signal ignored: %s: %s", signal, error)
             return
-        match order:
-            case Report():
-                self._reported(order)
+        match told:
+            case Report():  # of up to a thousand, which are taken in one by one
+                self._unheard.extendleft(reversed((*told.outcomes, *told.kills)))
             case KillOrder() if signal == "kill":
-                self._killed(order)
+                self._killed(told)
             case KillOrder():
-                self._become(fleet.release(self._state, order, workflow.now()))
+                self._become(fleet.release(self._state, told, workflow.now()))
 
     def _killed(self, order: KillOrder) -> None:
         self._become(fleet.kill(self._state, order, workflow.now()))
@@ -145,15 +153,6 @@ class FleetControl:
             self._duties.killed(order)
         if order.scope == "run" and not order.run_knows:
             self._duties.tell(order)
-
-    def _reported(self, told: Report) -> None:
-        self._work += len(told.outcomes) + len(told.kills)
-        state = self._state
-        for outcomes in told.outcomes:
-            state = fleet.observe(state, outcomes, workflow.now())
-        for done in told.kills:
-            state = fleet.count(state, done)
-        self._become(state)
 
     # -- handlers ------------------------------------------------------------------------------------------------
 
