@@ -114,6 +114,26 @@ async def test_a_person_may_be_asked_what_became_of_it(*, approve: bool, said: s
     assert post.posted == ["x"]
 
 
+@pytest.mark.parametrize("how", ["kill", "cancel"])
+async def test_a_run_that_asks_what_became_of_a_write_can_be_ended_and_says_that_nobody_knows(
+    how: str, serve: Serve
+) -> None:
+    @tool(effect="write", on_unknown="ask")
+    def post() -> str:
+        """Post, and hear no answer."""
+        raise TimeoutError("no answer")
+
+    async with serve(agent("ended-asking", [call("post")], [post])) as served:
+        run = await served.start("ended-asking")
+        await waits(run, "s1c1-outcome")
+        await (run.kill("enough", by="ops") if how == "kill" else run.cancel())
+        result = await served.end(run)
+    assert result.outcome == ("killed" if how == "kill" else "cancelled")
+    if how == "kill":
+        assert result.kill_report is not None
+        assert [each.tool for each in result.kill_report.unknown] == ["post"]
+
+
 async def test_verify_then_a_person_then_the_model_is_told(serve: Serve, skipping: WorkflowEnvironment) -> None:
     post = Post()
     asks = post.tool(verify=post.verify(None), on_unknown="ask", approval_timeout=3600)

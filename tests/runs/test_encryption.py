@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from activities.recall import RecallActivity
 from interlock import Agent, Limits, Retry, tool
 from interlock.client import Interlock, Run
 from interlock.contracts import RecallCall, RunStatus, input_hash
-from interlock.errors import BadKey, RunFailed
+from interlock.errors import BadKey, InterlockError, RunFailed
 from interlock.history import transcript_of
 from interlock.keys import Keys
 from interlock.open_runs import refuse_foreign
@@ -152,6 +153,38 @@ async def test_nothing_of_a_run_lies_anywhere_in_plain(kept: Path, serve: Serve,
     assert (kept / "journal.db").exists()
     found = [word for word in WORDS if word in lying or word in run.id.encode()]
     assert found == ([] if keys else WORDS)
+
+
+async def test_an_agent_as_a_tool_and_what_waits_in_its_run(kept: Path, temporal: Client, serve: Serve) -> None:
+    @tool(effect="write", approval=True)
+    async def publish(text: str) -> str:
+        """Publish."""
+        return f"resultword {text}"
+
+    asks = [call("publish", text="argumentword"), say("answerword")]
+    researcher = Agent(
+        name="sealed-child", instructions="instructionword", models=ScriptedModel("sealed-child", asks).model,
+        tools=[publish],
+    )  # fmt: skip
+    turns = [call("sealed-child", input="promptword"), say("answerword of both")]
+    model = ScriptedModel("sealed-boss", turns)
+    boss = Agent(name="sealed-boss", instructions="instructionword", models=model.model, tools=[researcher])
+    client = with_keys(temporal, some_keys(), kept / "store")
+    async with serve(boss, client=client) as served:
+        run = await served.start("sealed-boss", "promptword")
+        child = served.interlock.get(f"{run.id}-s1c1")
+
+        async def asked() -> int:
+            with suppress(InterlockError):  # it is not there yet
+                return len((await child.status()).pending_approvals)
+            return 0
+
+        await eventually(asked, bool)
+        await child.decide("s1c1", approve=True, by="ann")
+        assert (await served.end(run)).output == "answerword of both"
+        assert (await served.end(child)).by_tool == {"publish": 1}
+        lying = await lying_about(client, run.id, kept) + await lying_about(client, child.id, kept)
+    assert [word for word in [*WORDS, b"answerword"] if word in lying] == []
 
 
 async def test_a_journaled_answer_is_read_by_the_key_that_wrote_it(kept: Path, temporal: Client, serve: Serve) -> None:
