@@ -125,6 +125,10 @@ LEASE_PATIENCE = timedelta(seconds=60)
 """How long a run waits for others to bring back money of a shared account."""
 
 
+LEASE_AGAIN = timedelta(minutes=10)
+"""When a run that waits for money which others hold asks for it again."""
+
+
 def lease(task: AgentTask, account: str, *, left: float | None) -> workflow.ActivityConfig:
     patience = LEASE_PATIENCE if left is None else min(LEASE_PATIENCE, _span(left))
     return workflow.ActivityConfig(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -36,8 +36,10 @@ with workflow.unsafe.imports_passed_through():
         Decision,
         Extension,
         Limits,
+        ModelReply,
         Note,
         Observation,
+        Purpose,
         ResolveAgent,
         RunStatus,
         Steer,
@@ -45,15 +47,13 @@ with workflow.unsafe.imports_passed_through():
         parse,
     )
     from interlock.policies import approval, budget, children
+    from interlock.policies.budget import Refusal
     from interlock.policies.degradation import Trouble
     from interlock.telemetry import names
     from workflows import around, asking, child_runs, grants, killed, ladder, model_turn, seen, tool_calls
     from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
-
-BUDGET = "interlock budget"
-"""Who pauses a run that is out of money, where its agent asks for that."""
 
 
 @workflow.defn(name="AgentRun")
@@ -130,30 +130,47 @@ class AgentRun:
                 if (result := await self._step()) is not None:
                     return result
         except model_turn.TurnFailed as failure:
-            return await ladder.step_down(
-                run, Trouble("models" if failure.kind == "models" else "limit", failure.reason)
-            )
+            kind: Literal["limit", "models"] = "models" if failure.kind == "models" else "limit"
+            return await ladder.step_down(run, Trouble(kind, failure.reason, money=failure.kind == "money"))
 
     @around.a_step
     async def _step(self) -> AgentResult | None:
         """One turn and the calls it asks for; the result, when it was the last."""
         run = self._run
         run.step += 1
-        try:
-            reply = await model_turn.take(run)
-        except model_turn.TurnFailed as failure:
-            # A run that works for another has a part of that one's money: no person can give it more.
-            if failure.kind != "money" or run.spec.on_budget != "pause" or run.task.parent is not None:
-                raise
+        reply = await self._taken()
+        if reply is None:
             run.step -= 1
-            run.paused = Note(reason=f"{failure.reason}; extend the run, or kill it", by=BUDGET)
             return None
         if reply.message.calls:
             await tool_calls.perform(run, reply)
         elif not run.steering:
+            if run.cut_to is not None and self._may_wait(f"the answer was cut off: {run.cut_to}"):
+                run.delta.append(UserMessage(text=model_turn.WHOLE_PROMPT))
+                return None
             cut = "the answer was cut off by its length" if reply.finish == "length" else None
+            cut = f"the answer was cut off: {run.cut_to}" if run.cut_to is not None else cut
             return run.result("degraded" if cut else "completed", reply.message.text, "model", cut)
         return None
+
+    async def _taken(self, purpose: Purpose = "step", *, tools: bool = True) -> ModelReply | None:
+        """One turn. ``None``: there is no money for it, and the run waits for some."""
+        run = self._run
+        try:
+            return await model_turn.take(run, purpose, tools=tools)
+        except model_turn.TurnFailed as failure:
+            if failure.kind != "money" or not self._may_wait(failure.reason, failure.refusal):
+                raise
+            return None
+
+    def _may_wait(self, reason: str, refusal: Refusal | None = None) -> bool:
+        """Whether a run that is out of money waits for some. One that works for another has a part of that one's money:
+        no person can give it more."""
+        run = self._run
+        if run.spec.on_budget != "pause" or run.task.parent is not None:
+            return False
+        run.wait_for_money(budget.way_out(reason, refusal), refusal.until if refusal else None)
+        return True
 
     async def _resolve(self) -> None:
         run = self._run
@@ -180,7 +197,8 @@ class AgentRun:
     async def _plan(self) -> None:
         run = self._run
         run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
-        reply = await model_turn.take(run, "plan", tools=False)
+        while (reply := await self._taken("plan", tools=False)) is None:
+            await run.unpaused()
         tool_calls.refuse(run, reply, "Not run: this was the time to plan.")
         run.delta.append(UserMessage(text=model_turn.CARRY_OUT_PROMPT))
 
@@ -262,7 +280,7 @@ class AgentRun:
     def pause(self, *args: Any) -> None:
         """Wait before the next call: ``{reason, by}``. What is in flight completes."""
         if (note := self._payload(Note, args, "pause")) is not None:
-            self._run.paused = self._run.paused or note
+            self._run.pause(note)
 
     @workflow.signal
     def resume(self, *args: Any) -> None:
@@ -299,7 +317,7 @@ class AgentRun:
         """Raise limits of this run: ``{limits, by}``."""
         run = self._run
         run.limits = self._extended(args)
-        if run.paused is not None and run.paused.by == BUDGET:
+        if run.short_of_money:
             run.resume(Note(reason="extended", by=_one(Extension, args).by))
         run.show()
         return run.status()

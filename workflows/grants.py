@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
 from interlock.contracts import (
@@ -87,7 +89,11 @@ def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
 
 def _cheapest(run: Run) -> str:
     """The model a final answer would be asked of where money is short."""
-    return min(run.spec.models.all(), key=lambda model: most(run.spec.prices[model], 1000, 1000))
+    return cheapest_first(run, run.spec.models.all())[0]
+
+
+def cheapest_first(run: Run, models: Iterable[str]) -> list[str]:
+    return sorted(models, key=lambda model: most(run.spec.prices[model], 1000, 1000))
 
 
 def _granted(run: Run, ask: Ask, rooms: list[Room]) -> Grant | Refusal:
@@ -127,11 +133,12 @@ async def _lease(run: Run, number: int, ask: Ask, own: Grant) -> Room | Refusal:
         run.leases[number] = leased = leased.model_copy(update={"requests": leased.requests + 1})
         reply = await _request(run, account, request)
         # Without an answer nobody knows whether what the run held was given back: it counts on nothing.
-        held = run.own.usd if reply is None else reply.held_usd
+        held = reply.held_usd if isinstance(reply, LeaseReply) else run.own.usd
         run.leases[number] = leased = leased.model_copy(update={"usd": held})
         have = leased.usd - run.own.usd
         if have < needed:
-            return Refusal(account.name, _refused(account, reply), "account")
+            until = reply.window_ends if isinstance(reply, LeaseReply) else workflow.now() + options.LEASE_AGAIN
+            return Refusal(account.name, _refused(account, reply), "account", until)
     return Room(f"account {account.name}", usd=have - kept, limit="account")
 
 
@@ -141,8 +148,8 @@ def _tranche(run: Run, account: Account) -> Decimal:
     return tranche if run.limits.usd is None else min(tranche, max(Decimal(0), run.limits.usd - run.usage.usd))
 
 
-async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseReply | None:
-    """The account's answer; ``None``: others held the money for longer than the run waits."""
+async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseReply | str:
+    """The account's answer; or why there is none, in words."""
     call = LeaseCall(account=account.name, request=request, limit_usd=account.usd, window=account.window)
     left = budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=run.messages > 0))
     run.go_on()
@@ -154,12 +161,23 @@ async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseRe
         if is_cancelled_exception(error):
             raise
         seen.warn(names.LEASE_FAILED, account=account.name, error=str(error.cause))
-        return None
+        return _unanswered(account, error)
 
 
-def _refused(account: Account, reply: LeaseReply | None) -> str:
-    if reply is None:
-        return f"account {account.name}: its money is held by other runs"
+def _unanswered(account: Account, error: ActivityError) -> str:
+    last = error.cause.cause if isinstance(error.cause, TimedOut) else error.cause
+    match last:
+        case ApplicationError(type="BudgetExceeded", message=message):
+            return message  # the ledger's own words, which name the account
+        case ApplicationError(type="AccountBusy"):
+            return f"account {account.name}: its money is held by other runs"
+        case _:
+            return f"account {account.name}: its ledger did not answer"
+
+
+def _refused(account: Account, reply: LeaseReply | str) -> str:
+    if isinstance(reply, str):
+        return reply
     # The limit in force: an operator's outranks the one the agent declares.
     limit = account.usd if reply.limit_usd is None else reply.limit_usd
     window = _WINDOWS[reply.window or account.window]

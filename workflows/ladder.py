@@ -21,7 +21,7 @@ async def step_down(run: Run, trouble: Trouble) -> AgentResult:
     for rung in rungs(run.spec.ladder, trouble, begun=run.messages > 0):
         match rung:
             case "final_answer":
-                answer, why_not = await _final_answer(run, trouble.reason)
+                answer, why_not = await _final_answer(run, trouble)
                 if answer is not None:
                     return run.result("degraded", answer, "final_answer", reason)
                 reason = f"{reason}; no final answer: {why_not}"
@@ -35,11 +35,11 @@ async def step_down(run: Run, trouble: Trouble) -> AgentResult:
     return run.result("unavailable", NOTICE, "notice", reason)
 
 
-async def _final_answer(run: Run, reason: str) -> tuple[str | None, str]:
-    run.delta.append(UserMessage(text=FINAL_ANSWER_PROMPT.format(reason=reason)))
+async def _final_answer(run: Run, trouble: Trouble) -> tuple[str | None, str]:
+    run.delta.append(UserMessage(text=FINAL_ANSWER_PROMPT.format(reason=trouble.reason)))
     try:
         with around.stage(names.SPAN_FINAL_ANSWER):
-            reply = await take(run, "final", tools=False)
+            reply = await take(run, "final", tools=False, thrifty=trouble.money)
     except TurnFailed as failure:
         return None, failure.reason
     return reply.message.text.strip() or None, "the model asked for a tool"

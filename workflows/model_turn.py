@@ -28,6 +28,7 @@ from interlock.contracts import (
 )
 from interlock.errors import action_for
 from interlock.policies import budget
+from interlock.policies.budget import Refusal
 from interlock.policies.routing import Choice, candidates, route, tier_of
 from interlock.telemetry import names
 from interlock.transcript import unusable
@@ -37,6 +38,7 @@ from workflows.killed import stopped
 from workflows.run_state import Run
 
 PLAN_PROMPT = "First write a short plan: the steps you will take, in order. Do not call tools yet."
+WHOLE_PROMPT = "Your last answer was cut off. Please give it again, as a whole."
 CARRY_OUT_PROMPT = "Now carry out the plan."
 CLASSIFY_PROMPT = (
     "How hard is the task below? simple: one look-up or a short answer. medium: several steps. complex: long "
@@ -46,14 +48,17 @@ CLASSIFY_PROMPT = (
 
 @dataclass
 class TurnFailed(Exception):
-    """No model gave a usable reply. ``kind``: it was a limit on money, one on time, or the models themselves."""
+    """No model gave a usable reply. ``kind``: it was a limit on money, one on time, or the models themselves.
+    ``refusal``: of money, what was in the way."""
 
     reason: str
     kind: Literal["money", "time", "models"]
+    refusal: Refusal | None = None
 
 
-async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> ModelReply:
-    """One turn: the next usable reply, which has joined the conversation. Raises ``TurnFailed``."""
+async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True, thrifty: bool = False) -> ModelReply:
+    """One turn: the next usable reply, which has joined the conversation. Raises ``TurnFailed``. ``thrifty``: money is
+    short, so the cheapest model is asked first."""
     failed: dict[str, str] = {}
     circuits = Circuits()
     spoiled = 0
@@ -62,7 +67,7 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> Mo
         run.delta += run.steering
         run.steering = []
         try:
-            choice, grant = await _choose(run, purpose, failed, circuits, tools=tools)
+            choice, grant = await _choose(run, purpose, failed, circuits, tools=tools, thrifty=thrifty)
         except TurnFailed:
             if await circuits.wait(run, _seconds_left(run, purpose), failed):
                 continue
@@ -82,6 +87,8 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True) -> Mo
         if problem is None:
             run.said(call, reply)
             return reply
+        if (cut_to := run.cut_short(call, reply)) is not None:
+            raise TurnFailed(f"{problem}: {cut_to}", "money")
         spoiled += 1
         if spoiled == 2:
             raise TurnFailed(f"{choice.model} gave no usable reply twice: {problem}", "models")
@@ -106,22 +113,33 @@ async def classify(run: Run) -> Tier:
 
 
 async def _choose(
-    run: Run, purpose: Purpose, failed: dict[str, str], circuits: Circuits, *, tools: bool
+    run: Run, purpose: Purpose, failed: dict[str, str], circuits: Circuits, *, tools: bool, thrifty: bool
 ) -> tuple[Choice, Grant]:
-    """The best model that works and that the budget affords, with its grant."""
+    """The best model that works and that the budget affords, with its grant. Rather a cheaper one than an answer of
+    which only the beginning is affordable."""
     tier = run.tier or "medium"
-    unaffordable: dict[str, str] = {}
-    for model in candidates(run.spec.models, tier, failed, circuits.open):
+    order = candidates(run.spec.models, tier, failed, circuits.open)
+    refused: dict[str, Refusal] = {}
+    fits: dict[str, Grant] = {}
+    for model in grants.cheapest_first(run, order) if thrifty else order:
         granted = await grants.grant(run, model, purpose, tools=tools)
-        if isinstance(granted, Grant):
-            choice = route(run.spec.models, tier, failed, unaffordable, circuits.open)
-            if choice is not None:
-                return choice, granted
-        else:
-            unaffordable[model] = granted.reason
+        if isinstance(granted, Refusal):
+            refused[model] = granted
             run.told.refused(run, granted)
-    if unaffordable:
-        raise TurnFailed(next(iter(unaffordable.values())), "money")
+            continue
+        fits[model] = granted
+        if granted.max_tokens >= min(run.spec.bounds.good_output, run.spec.max_output_tokens):
+            break
+    best = max(fits, key=lambda model: fits[model].max_tokens, default="")
+    passed_over = {model: "money is short" for model in order if thrifty}
+    passed_over |= {model: f"only {grant.max_tokens} tokens of an answer fit" for model, grant in fits.items()}
+    passed_over |= {model: refusal.reason for model, refusal in refused.items()}
+    passed_over.pop(best, None)
+    if (choice := route(run.spec.models, tier, failed, passed_over, circuits.open)) is not None:
+        return choice, fits[choice.model]
+    if refused:
+        first = next(iter(refused.values()))
+        raise TurnFailed(first.reason, "money", first)
     raise TurnFailed("; ".join(f"{model}: {why}" for model, why in failed.items()), "models")
 
 

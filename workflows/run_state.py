@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from temporalio import workflow
@@ -46,8 +46,15 @@ from workflows.call_report import CallReport
 from workflows.seen import Told
 from workflows.shown import Shown
 
+NOTED = 2000
+"""Characters of a note's reason, at most."""
+
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
+
+
+BUDGET = "interlock budget"
+"""Who pauses a run that is out of money, where its agent asks for that."""
 
 
 @dataclass
@@ -96,6 +103,7 @@ class Run:
     calls: int = 0
     messages: int = 0
     last_reply: str = ""
+    cut_to: str | None = None
     delta: list[Message] = field(default_factory=list)
     steering: list[Message] = field(default_factory=list)
     tool_calls: int = 0
@@ -106,6 +114,7 @@ class Run:
     routing: list[Routed] = field(default_factory=list)
     paused: Note | None = None
     resumed: Note | None = None
+    asks_again: datetime | None = None
     killed: Note | None = None
     cancelled: bool = False
     ignored_signals: int = 0
@@ -317,7 +326,14 @@ class Run:
         self.last_model = call.model if call.tools or not self.spec.tools else ""
         self.last_tokens = billed[-1].input_tokens + billed[-1].output_tokens if billed else 0
         self.last_reply = reply.reply_id
+        self.cut_to = self.cut_short(call, reply)
         self.delta = []
+
+    def cut_short(self, call: ModelCall, reply: ModelReply) -> str | None:
+        """That a reply ends where the money for it did, in words."""
+        if reply.finish != "length" or call.grant.max_tokens >= self.spec.max_output_tokens:
+            return None
+        return f"the budget had room for {call.grant.max_tokens} tokens of it"
 
     def routed(self, model: str, reason: str) -> None:
         self.routing = [*self.routing, Routed(step=self.step, model=model, reason=reason)][-KEPT_ROUTES:]
@@ -356,6 +372,20 @@ class Run:
         if self.ending:
             raise asyncio.CancelledError
 
+    def pause(self, note: Note) -> None:
+        """Somebody wants it to wait. What they say replaces what Interlock said of its money."""
+        if self.paused is None or self.short_of_money:
+            self.paused = note
+
+    def wait_for_money(self, reason: str, until: datetime | None) -> None:
+        """Wait for somebody to give it more; or ``until`` then, when there may be more. A person's pause stays one."""
+        if self.paused is None:
+            self.paused, self.asks_again = Note(reason=reason[:NOTED], by=BUDGET), until
+
+    @property
+    def short_of_money(self) -> bool:
+        return self.paused is not None and self.paused.by == BUDGET
+
     def resume(self, note: Note) -> None:
         self.paused, self.resumed = None, note
 
@@ -365,11 +395,25 @@ class Run:
         if self.paused is None:
             return
         self.clock.stop()
-        self.enter("paused")
-        await workflow.wait_condition(lambda: self.paused is None)
+        await self._resumed()
         self.go_on()
         self.clock.start()
         self.enter("waiting_approval" if self.waiting else "running")
+
+    async def _resumed(self) -> None:
+        while (note := self.paused) is not None:
+            self.enter("paused")
+            left = None
+            if self.short_of_money and self.asks_again is not None:
+                left = max(self.asks_again - workflow.now(), timedelta(seconds=1))
+            try:
+                await self._other_than(note, left)
+            except TimeoutError:
+                self.resume(Note(reason="there may be money again", by=BUDGET))
+
+    async def _other_than(self, note: Note, left: timedelta | None) -> None:
+        said = "then ask for money again"
+        await workflow.wait_condition(lambda: self.paused is not note, timeout=left, timeout_summary=said)
 
     # -- how it is seen -------------------------------------------------------------------------------
 

@@ -17,8 +17,10 @@ Money is ``Decimal``; never a float.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -62,11 +64,13 @@ NOTHING = Kept()
 
 @dataclass(frozen=True)
 class Refusal:
-    """No grant: ``name`` is the limit that is in the way, ``reason`` says so in words; ``limit`` in one."""
+    """No grant: ``name`` is the limit that is in the way, ``reason`` says so in words; ``limit`` in one. ``until``: of
+    a shared account, when it is worth asking again."""
 
     name: str
     reason: str
     limit: Limited = "usd"
+    until: datetime | None = None
 
 
 # -- limits -----------------------------------------------------------------------------------------------
@@ -294,6 +298,15 @@ def dollars(usd: Decimal) -> str:
     text = f"{usd:f}"
     whole, _, places = text.partition(".")
     return f"${whole}.{places.rstrip('0').ljust(2, '0')}"
+
+
+def way_out(reason: str, refusal: Refusal | None) -> str:
+    """Why a run waits for money, and what makes it go on."""
+    if refusal is None or refusal.limit != "account":
+        return f"{reason}; extend the run, or kill it"
+    command = f"interlock budget set {shlex.quote(refusal.name)} --usd N --window W, then interlock resume"
+    again = "" if refusal.until is None else f"; it asks again at {refusal.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{reason}; {command}, or kill the run{again}"
 
 
 def spent_of(usd: Decimal, limit: Decimal | None) -> str:

@@ -27,10 +27,12 @@ FINAL_ANSWER_PROMPT = (
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a run steps down. ``kind`` is what is in the way: a limit, or the models themselves."""
+    """Why a run steps down. ``kind`` is what is in the way: a limit, or the models themselves. ``money``: it is a limit
+    on that."""
 
     kind: Literal["limit", "models"]
     reason: str
+    money: bool = False
 
 
 def rungs(ladder: Sequence[Rung], trouble: Trouble, *, begun: bool) -> list[Rung]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from interlock import Account, Limits, Models
+from interlock import Account, Agent, Limits, Models, Price
+from interlock.client import Run
+from interlock.contracts import RunStatus
+from interlock.testing import ScriptedModel, replay, say, temporal_server
 from tests.billing import Reply, Request
 from tests.billing.behaviours import always
 from tests.conftest import Serve, activities
 from tests.runs.priced import CHEAP, GOOD, PRICES, agent, billed
+from tests.runs.test_accounts import start_ledger, status
+from workflows.budget_ledger import BudgetLedger
 
 
 def looks(request: Request, n: int) -> Reply:
@@ -68,7 +75,8 @@ async def test_whatever_goes_wrong_is_charged_and_within_the_limit(kind: str, se
         return MISFORTUNES[kind] if n % 2 else looks(request, n)
 
     limit = Decimal("0.06")
-    async with billed(unlucky) as server, serve(agent(limits=Limits(step_seconds=0.5, tool_calls=1000))) as served:
+    limits = Limits(step_seconds=0.5 if kind == "hangs" else 20, tool_calls=1000)
+    async with billed(unlucky) as server, serve(agent(limits=limits)) as served:
         result = await served.run("payer", limits=Limits(usd=limit))
     assert server.bill.usd <= result.usage.usd <= limit
     assert len(server.requests) > 1
@@ -146,6 +154,32 @@ async def test_the_tier_as_long_as_the_budget_affords_it(
         assert [route.reason for route in (await run.status()).routing] == [reason]
 
 
+async def test_a_cheaper_model_rather_than_the_beginning_of_an_answer(serve: Serve) -> None:
+    async with billed(always(Reply(text="done"))) as server, serve(agent(models=TIERS)) as served:
+        run = await served.start("payer", complexity="complex", limits=Limits(usd="0.0075"))
+        assert (await served.end(run)).outcome == "completed"
+        assert [request.model for request in server.requests] == ["cheap"]
+        [route] = (await run.status()).routing
+        said = re.fullmatch(rf"complex task, but only (\d+) tokens of an answer fit for {GOOD}", route.reason)
+        assert said is not None
+        assert 64 <= int(said[1]) < 256
+
+
+async def test_an_answer_that_ends_where_its_money_does_says_so(serve: Serve) -> None:
+    async with billed(always(Reply(text="word " * 1000))) as server, serve(agent()) as served:
+        result = await served.run("payer", limits=Limits(usd="0.0075"))
+    [request] = server.requests
+    assert (result.outcome, result.source) == ("degraded", "model")
+    assert result.reason == f"the answer was cut off: the budget had room for {request.max_tokens} tokens of it"
+
+
+async def test_the_final_answer_is_the_cheapest_models_where_money_is_short(serve: Serve) -> None:
+    async with billed(looks) as server, serve(agent(models=TIERS)) as served:
+        result = await served.run("payer", complexity="complex", limits=Limits(usd="0.05", tool_calls=1000))
+    assert (result.outcome, result.source) == ("degraded", "final_answer")
+    assert server.requests[-1].model == "cheap"
+
+
 @pytest.mark.parametrize(
     ("says", "models"),
     [
@@ -219,6 +253,62 @@ async def test_a_run_out_of_money_may_wait_for_a_person(serve: Serve) -> None:
         result = await served.end(run)
     assert (result.outcome, result.output) == ("completed", "done")
     assert server.bill.usd == result.usage.usd
+
+
+async def paused(run: Run, said: str) -> RunStatus:
+    deadline = time.monotonic() + 20
+    while (status := await run.status()).state != "paused" or said not in (status.reason or ""):
+        assert time.monotonic() < deadline, status
+        await asyncio.sleep(0.05)
+    return status
+
+
+async def test_a_plan_waits_for_money_as_a_step_does_and_a_persons_pause_stays_one(serve: Serve) -> None:
+    planner = agent(on_budget="pause", plan=True, limits=Limits(usd="0.50"))
+    async with billed(always(Reply(text="done"))) as server, serve(planner) as served:
+        run = await served.start("payer", limits=Limits(usd="0.0001"))
+        await paused(run, "the budget of $0.0001 is spent; extend the run, or kill it")
+        assert server.requests == []
+        await run.pause("lunch", by="bob")
+        await paused(run, "lunch")
+        await run.extend(Limits(usd="0.0002"), by="ada")
+        await paused(run, "lunch")  # who extends it does not end another's pause
+        await run.resume("back", by="bob")
+        await paused(run, "the budget of $0.0002 is spent")
+        await run.extend(Limits(usd="0.40"), by="ada")
+        assert (await served.end(run)).outcome == "completed"
+        told = ["".join(message.text for message in request.messages) for request in server.requests]
+        assert [text.count("First write a short plan") for text in told] == [1, 1]
+
+
+async def test_a_run_waits_for_its_account_until_the_window_ends(serve: Serve) -> None:
+    """Or until an operator raises its limit."""
+    model = ScriptedModel("window", [say("done")], Price(input="1", output="1"))
+    waits = Agent(
+        name="window", instructions="-", models=model.model, on_budget="pause", accounts=[Account("window", usd="1")]
+    )
+    async with temporal_server(time_skipping=True) as environment, serve(waits, client=environment.client) as served:
+        with environment.with_time_skipping_disabled():
+            account = await start_ledger(served.client, served.interlock.queue, "window")
+            await account.execute_update("set_limit", {"usd": "0.10", "window": "day"})
+            await account.execute_update("lease", {"run": "other", "usd": "0.10"})
+            await account.execute_update("settle", {"run": "other", "spent_usd": "0.10", "closed": True})
+            first, second = [await served.start("window") for _ in range(2)]
+            for run in (first, second):
+                why = (await paused(run, "its $0.10 for the day is spent; the window ends ")).reason or ""
+                assert "interlock budget set window --usd N --window W, then interlock resume" in why
+                assert "it asks again at " in why
+            await account.execute_update("set_limit", {"usd": "0.20", "window": "day"})
+            await first.resume("there is money again", by="ada")
+            assert (await served.end(first)).outcome == "completed"
+            await account.execute_update("set_limit", {"usd": "0.10", "window": "day"})
+            await environment.fast_forward(account, timedelta(days=1))
+            await environment.fast_forward(second.handle, timedelta(days=1))
+            result = await served.end(second)
+            assert result.outcome == "completed"
+            now = await status(served.client, "window")
+            assert (now.spent_usd, now.leases) == (result.usage.usd, 0)
+            await replay(served.client, account, BudgetLedger)
 
 
 async def test_an_account_with_a_free_model_costs_nothing(serve: Serve) -> None:
