@@ -228,12 +228,12 @@ async def test_a_tool_that_takes_too_long_is_given_up_and_a_write_may_have_taken
 
     turn = calls(call("write"), call("read"), call("book"))
     told = await play(serve, [turn], [write if plain else write_async, read, book])
-    written, was_read, booked = told.errors
-    assert written.startswith("ToolOutcomeUnknown: write did not finish within 0.")
+    written, was_read, booked = told.errors  # as the worker says it, or on a busy machine the server
+    assert written.startswith("ToolOutcomeUnknown: write did not ")
     assert "may or may not have taken effect" in written
-    assert was_read.startswith("ToolFailed: read did not finish within 0.")
+    assert was_read.startswith("ToolFailed: read did not ")
     assert TRIED not in was_read
-    assert booked.startswith("ToolFailed: book did not finish within 0.")
+    assert booked.startswith("ToolFailed: book did not ")
     assert booked.endswith(TRIED)
     assert stopped.wait(2)
 
