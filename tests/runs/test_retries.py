@@ -183,9 +183,9 @@ async def test_a_call_that_hangs_is_given_up_after_step_seconds(serve: Serve) ->
     async with billing(always(Reply(text="paid", hang=True))) as server, serve(limited) as served:
         run = await served.start("a")
         result = await served.end(run)
-        # On a busy machine it is the server that gives the last one up; no failure tells of them then.
         told = await attempts(served.client, run.id)
-        assert told in ([[(n, "unknown", "ModelTimeout") for n in (1, 2)]], [])
+        # On a busy machine the server gives one up first; where that was the last, no failure tells of them.
+        assert [[each[:2] for each in call] for call in told] in ([[(1, "unknown"), (2, "unknown")]], [])
         await server.until(lambda server: all(request.closed_at is not None for request in server.requests))
     assert (result.outcome, len(server.requests)) == ("unavailable", 2)
     assert "ModelTimeout" in (result.reason or "")
