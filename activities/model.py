@@ -117,7 +117,7 @@ def _for_predicates(began: float) -> float:
     what nobody could ask is for a person to decide."""
     allowed = activity.info().start_to_close_timeout or options.HEARTBEAT_TIMEOUT
     left = allowed.total_seconds() - (time.monotonic() - began)
-    return max(0.01, min(options.PREDICATE_PATIENCE.total_seconds(), left / 2))
+    return max(0.01, min(options.PREDICATE_PATIENCE.total_seconds(), left - min(0.5, left / 4)))
 
 
 def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> ModelReply:

@@ -120,7 +120,7 @@ class Encryption(PayloadCodec, WithSerializationContext):
             return tombstone(str(error))
         return found
 
-    def name(self, data: bytes) -> str:
+    def keyed_name(self, data: bytes) -> str:
         """What to call ``data`` here: the same for the same, and no hash of it to guess by without the key."""
         place, key = self._place or Place(), self.keys.first
         return hmac.digest(self.keys.derived(key, "name", place.namespace, place.workflow), data, "sha256").hex()

@@ -28,7 +28,7 @@ FOLDER = "results"
 class Names(Protocol):
     """A codec that can name what it encrypts: ``interlock.encryption``, which not everybody has installed."""
 
-    def name(self, data: bytes) -> str: ...
+    def keyed_name(self, data: bytes) -> str: ...
 
 
 async def keep(converter: DataConverter, namespace: str, run: str, data: bytes) -> str:
@@ -40,7 +40,7 @@ async def keep(converter: DataConverter, namespace: str, run: str, data: bytes) 
     [payload] = await codec.encode([Payload(metadata={"encoding": b"binary/plain"}, data=data)])
     sealed = payload.SerializeToString()
     # A codec of somebody else's has no keys to name it by: then the same result has another name each time.
-    name = codec.name(data) if isinstance(codec, Names) else hashlib.sha256(sealed).hexdigest()
+    name = codec.keyed_name(data) if isinstance(codec, Names) else hashlib.sha256(sealed).hexdigest()
     return await asyncio.to_thread(_write, store, sealed, name)
 
 

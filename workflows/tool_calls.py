@@ -22,7 +22,7 @@ from interlock.contracts import (
     ToolSpec,
     UserMessage,
 )
-from interlock.policies import backoff, budget
+from interlock.policies import approval, backoff, budget
 from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
 from workflows import asking, child_runs, fates, relying
 from workflows.call_report import certainly_not
@@ -258,5 +258,7 @@ def describe(call: CallPart, most: int = 120) -> str:
         said = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
     except (ValueError, AttributeError, RecursionError):
         said = call.arguments
-    line = f"{call.tool}({said})".encode(errors="replace").decode()  # half a character fits no payload
+    line = f"{call.tool}({approval.visible(said)})".encode(
+        errors="replace"
+    ).decode()  # half a character fits no payload
     return line if len(line) <= most else f"{line[: most - 2]}…)"

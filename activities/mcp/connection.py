@@ -50,6 +50,7 @@ class Connection:
         self.offered: dict[str, Tool] = {}
         self._session: Session | None = None
         self._living: set[asyncio.Task[None]] = set()
+        self._pings: set[asyncio.Task[None]] = set()
         self._failed = 0
         self._closed = False
 
@@ -67,6 +68,8 @@ class Connection:
     async def close(self) -> None:
         """End the session, and with it the server's process. Calls in flight end with it."""
         self._closed = True
+        for ping in self._pings:
+            ping.cancel()
         if self._session is not None:
             self._session.end()
         await asyncio.gather(*self._living)
@@ -109,12 +112,12 @@ class Connection:
 
     def _doubt(self, session: Session, seconds: float) -> None:
         """A call was given up on: is the server's process still there for others? Seen to beside them."""
-        if not self.server.command or session.doubted or session.over:
+        if not self.server.command or session.doubted or session.over or self._closed:
             return
         session.doubted = True
-        task = asyncio.create_task(self._ping(session, seconds))
-        self._living.add(task)
-        task.add_done_callback(self._living.discard)
+        ping = asyncio.create_task(self._ping(session, seconds))
+        self._pings.add(ping)
+        ping.add_done_callback(self._pings.discard)
 
     async def _ping(self, session: Session, seconds: float) -> None:
         try:

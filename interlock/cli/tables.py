@@ -87,7 +87,7 @@ def _waiting(run: str, call: PendingApproval) -> list[tuple[str, str | Text]]:
     yes, no = approval.commands(run, call)
     until = f", until {call.expires:%Y-%m-%d %H:%M:%S} UTC" if call.expires else ""
     return [
-        ("waiting", f"{call.call_id} · {present.one_line(f'{call.tool}({approval.arguments(call)})')}"),
+        ("waiting", f"{call.call_id} · {present.one_line(f'{call.tool}({approval.visible(call.arguments)})')}"),
         ("", f"{approval.question(call)}{until}"),
         ("", present.one_line(call.why)),
         ("", Text(yes, "bold")),

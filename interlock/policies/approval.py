@@ -100,11 +100,10 @@ def timer(run: str, pending: PendingApproval) -> str:
     return text if len(text.encode(errors="replace")) <= MOST_SUMMARY else question(pending)
 
 
-def arguments(pending: PendingApproval) -> str:
+def visible(arguments: str) -> str:
     """What a person decides on: the same JSON, in which every character can be seen. One that turns the text round, or
     has no width, would have another call approved than the one that is read."""
-    seen = (each if each.isprintable() or each in "\n\r\t" else json.dumps(each)[1:-1] for each in pending.arguments)
-    return "".join(seen)
+    return "".join(each if each.isprintable() or each in "\n\r\t" else json.dumps(each)[1:-1] for each in arguments)
 
 
 def commands(run: str, pending: PendingApproval) -> tuple[str, str]:

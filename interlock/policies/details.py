@@ -175,7 +175,7 @@ def _approval(run: str, asked: PendingApproval) -> Iterable[Sequence[str]]:
     until = "" if asked.expires is None else f", until {_day(asked.expires)}"
     what = "Waits for a person" if asked.kind == "approval" else "Waits for word whether it took effect"
     yield [f"**{what}**: {code(asked.tool)} since {_day(asked.since)}{until}"]
-    arguments = approval.arguments(asked).replace("`", "\\u0060")  # the same, in JSON
+    arguments = approval.visible(asked.arguments).replace("`", "\\u0060")  # the same, in JSON
     yield [f"- {code(arguments, MOST_INPUT)}", f"- why: {code(asked.why, MOST_INPUT)}" if asked.why else ""]
     if len(arguments) > MOST_INPUT:
         yield ["the arguments go on; nobody should decide on a part of them. The whole, and how to decide:"]

@@ -363,7 +363,7 @@ class Top(App[None]):
 
 def _asked(call: PendingApproval, *, approve: bool) -> str:
     """What is answered with yes, the arguments whole."""
-    made = f"{call.tool}({approval.arguments(call)})"
+    made = f"{call.tool}({approval.visible(call.arguments)})"
     if call.kind == "outcome":
         return f"{made}: {'it did take effect' if approve else 'it took no effect'}?"
     return f"{'Approve' if approve else 'Reject'} {made}?"

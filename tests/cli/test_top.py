@@ -228,7 +228,8 @@ async def test_what_waits_is_shown_whole_and_decided(serve: Serve, own: Client) 
             ("s2c1", "r", 'Reject send_email({"to": "bob"})?'),
             ("s3c1-outcome", "r", "lost({}): it took no effect?"),
         ):
-            await waits(run, call_id)
+            [asked] = await waits(run, call_id)
+            assert asked.summary.isprintable()
             await until(top, pilot, lambda: len(shown(top)) == 1)
             await pilot.press(key)
             await until(top, pilot, partial(asks, top, question))

@@ -97,7 +97,7 @@ def test_the_timer_says_how_to_decide_where_there_is_room() -> None:
 )
 def test_what_is_shown_for_a_decision_is_the_same_json_with_nothing_hidden(text: str) -> None:
     asked = json.dumps({"to": text}, ensure_ascii=False)
-    shown = approval.arguments(pending().model_copy(update={"arguments": asked}))
+    shown = approval.visible(asked)
     assert json.loads(shown) == json.loads(asked)
     assert shown.isprintable()
 
