@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
@@ -15,6 +16,8 @@ from interlock.contracts import BreakerSettings
 from interlock.testing import Say, ScriptedModel, replay
 from tests.conftest import Served
 from workflows.fleet_control import FleetControl
+
+M = TypeVar("M", bound=BaseModel)
 
 NEVER = BreakerSettings(failure_threshold=10_000, least_calls=10_000)
 """For tests of something else, where many calls fail on purpose."""
@@ -68,6 +71,16 @@ async def events(client: Client, id: str, kind: EventType.ValueType) -> int:
     """How many events of a kind a workflow's history holds."""
     history = await client.get_workflow_handle(id).fetch_history()
     return sum(event.event_type == kind for event in history.events)
+
+
+async def told(client: Client, id: str, signal: str, model: type[M]) -> list[M]:
+    """The payloads of one signal in a workflow's history, in order."""
+    found = []
+    async for event in client.get_workflow_handle(id).fetch_history_events():
+        signalled = event.workflow_execution_signaled_event_attributes
+        if signalled.signal_name == signal:
+            found += await client.data_converter.decode(list(signalled.input.payloads), [model])
+    return found
 
 
 async def replay_fleet(served: Served) -> None:
