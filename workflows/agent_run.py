@@ -341,6 +341,11 @@ class AgentRun:
 
 
 def _one(model: type[M], args: tuple[Any, ...]) -> M:
-    if len(args) != 1:
-        raise ValueError(f"takes one JSON object; {len(args)} were given")
-    return parse(model, args[0])
+    """The argument of an update. One that was accepted may be unreadable to another worker that replays it: that fails
+    the update and not the task."""
+    try:
+        if len(args) != 1:
+            raise ValueError(f"takes one JSON object; {len(args)} were given")
+        return parse(model, args[0])
+    except ValueError as error:
+        raise ApplicationError(str(error), type="ValueError") from None

@@ -1,6 +1,9 @@
 """``BudgetLedger``: one shared account, for ever. It asks ``interlock.policies.ledger``, and answers.
 
-Its state is the input it carries over continue-as-new; nothing else knows what an account has spent.
+Its state is the input it carries over continue-as-new; nothing else knows what an account has spent. So where a worker
+cannot read that, or an update that was accepted, it must not go on: the account would begin again at zero, and lend its
+money twice. There, and nowhere else in this room, the task of the workflow is let fail: nothing is granted, nothing is
+forgotten, and it goes on as it was when a worker with the key is back.
 """
 
 from __future__ import annotations
@@ -46,16 +49,20 @@ class BudgetLedger:
     @workflow.init
     def __init__(self, *args: Any) -> None:
         account = account_of(workflow.info().workflow_id)
+        self._lost: str | None = None
         try:
-            self._state = parse(LedgerState, args[0]) if len(args) == 1 else LedgerState(account=account)
-        except ValueError:
-            self._state = LedgerState(account=account)
+            self._state = _one(LedgerState, args)
+        except ValueError as error:
+            self._state = LedgerState(account=account)  # it was begun with nothing, or with nonsense; or:
+            self._lost = _lost(account, error) if workflow.info().continued_run_id is not None else None
         self._alerts: list[Alert] = []
         self._telling: set[asyncio.Task[None]] = set()
         self._ignored = 0
 
     @workflow.run
     async def run(self, *args: Any) -> None:
+        if self._lost is not None:
+            raise RuntimeError(self._lost)  # and with this task all that came with it is undone
         self._become(self._state)
         while not self._may_continue():
             held = bool(self._state.leases)  # a first lease begins the watch over those who hold some
@@ -173,6 +180,13 @@ class BudgetLedger:
     def status(self, *args: Any) -> LedgerStatus:
         """Limit, window, spent, leased, remaining."""
         return ledger.status(self._state, workflow.now())
+
+
+def _lost(account: str, error: ValueError) -> str:
+    return (
+        f"account {account}: what it has spent and lent cannot be read here: {error}. Start a worker with the key; "
+        "if it is lost, terminate this workflow: the account then begins again at zero"
+    )
 
 
 def _one(model: type[M], args: tuple[Any, ...]) -> M:
