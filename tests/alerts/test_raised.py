@@ -114,13 +114,13 @@ async def test_a_worker_whose_server_goes_away_says_so_once(tmp_path: Path) -> N
     server = await start_server(database=database, port=port, ui=False, config=patient)
     client = await Client.connect(server.address)
     with webhook() as there:
-        environment = {"INTERLOCK_MIRROR_MAX_AGE": "8", "INTERLOCK_ALERT_WEBHOOK": there.url}
+        environment = {"INTERLOCK_MIRROR_MAX_AGE": "5", "INTERLOCK_ALERT_WEBHOOK": there.url}
         async with worker(server.address, "tests.telemetry.story:AGENT", "lonely", log, **environment) as process:
             await server.kill()
             [stale] = await there.until(1)
-            assert (stale["kind"], stale["fields"]["fleet"]) == ("mirror_stale", "interlock-fleet")
+            assert (stale["kind"], stale["fields"]["fleet"]) == ("mirror_stale", "fleet-lonely")
             assert "interlock doctor" in stale["text"]
-            await asyncio.sleep(12)  # it looks every five seconds
+            await asyncio.sleep(6)  # it looks every five seconds
             assert len(there.tried) == 1
             again = await start_server(database=database, port=port, ui=False, config=patient)
             try:

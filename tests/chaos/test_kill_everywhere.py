@@ -27,6 +27,7 @@ from interlock import Agent, AgentResult, AgentTask, Interlock, Price, Retry, to
 from interlock.client import Run
 from interlock.contracts import BreakerSettings
 from interlock.errors import Failure, RunFailed
+from interlock.queues import Limits
 from interlock.testing import ScriptedModel, call, replay, say, temporal_server
 from tests.billing import Reply, Request
 from tests.billing.behaviours import always
@@ -37,12 +38,13 @@ from tests.chaos.parked import patient, stubborn
 from tests.chaos.servers import restartable
 from tests.conftest import Serve, Served
 from tests.runs.priced import billed
+from tests.sizes import sized
 from worker import serving
 from workflows.agent_run import AgentRun
 
 KILL = {"reason": "enough", "by": "ops"}
-SLOTS = 200
-"""Activities that one worker runs side by side."""
+SLOTS = sized(200, 20)
+"""Calls that the worker runs side by side: as many as it does by itself, or fewer by its flag."""
 
 
 async def killed(served: Served, run: Run) -> AgentResult:
@@ -84,12 +86,12 @@ async def test_in_flight(serve: Serve) -> None:
 
 
 async def test_in_back_off(serve: Serve) -> None:
-    async with billed(always(Reply(status=429, headers={"retry-after": "3"}))) as provider, serve(stubborn) as served:
+    async with billed(always(Reply(status=429, headers={"retry-after": "1"}))) as provider, serve(stubborn) as served:
         run = await served.start("stubborn")
         await waiting(run, PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED, 2)
         seen = len(provider.requests)
         result = await killed(served, run)
-        await asyncio.sleep(4)  # when it would have been tried again
+        await asyncio.sleep(2)  # when it would have been tried again
         assert result.kill_report is not None
     assert len(provider.requests) == seen
 
@@ -107,18 +109,19 @@ async def test_paused(serve: Serve) -> None:
 
 async def test_parked_at_a_breaker(serve: Serve) -> None:
     async with billed(always(Reply(status=500, error="down"))) as provider, serve(patient) as served:
-        await served.interlock.fleet.configure(BreakerSettings(failure_threshold=1, recovery_seconds=3))
+        await served.interlock.fleet.configure(BreakerSettings(failure_threshold=1, recovery_seconds=1))
         run = await served.start("patient")
         await in_state(run, "waiting_breaker")
         seen = len(provider.requests)
         await killed(served, run)
-        await asyncio.sleep(5)  # when it would have been tried again
+        await asyncio.sleep(2)  # when it would have been tried again
     assert len(provider.requests) == seen == 1
 
 
 async def test_with_every_slot_taken(serve: Serve) -> None:
     """Runs that wait for a slot end before they had one, and what gets a slot afterwards is let nowhere."""
-    async with billed(always(Reply(hang=True))) as provider, serve(stubborn) as served:
+    limits = sized(Limits(), Limits(model_calls=SLOTS))
+    async with billed(always(Reply(hang=True))) as provider, serve(stubborn, limits=limits) as served:
         runs = await start(served.interlock, "stubborn", SLOTS)
         await provider.until(lambda server: len(server.requests) == SLOTS, timeout=120)
         queued = await start(served.interlock, "stubborn", 10)
@@ -216,11 +219,14 @@ def mixed(request: Request, n: int) -> Reply:
     return Reply(hang=True) if index % 2 else Reply(status=429, headers={"retry-after": "1"})
 
 
+RUNS = sized(40, 16)
+
+
 async def all_killed(interlock: Interlock, directory: Path, breaking: Callable[[Workers], Awaitable[None]]) -> None:
     """Kill everything, and break something at once. After the last worker has dropped its calls none sends any."""
     async with billed(mixed) as provider, workers(interlock, "tests.chaos.parked", 2, provider, directory) as fleet:
-        runs = await start(interlock, "stubborn", 40)
-        await provider.until(lambda server: len(hanging(server)) == 20 and len(server.requests) >= 40, timeout=120)
+        runs = await start(interlock, "stubborn", RUNS)
+        await provider.until(lambda server: len(hanging(server)) == RUNS // 2 and len(server.requests) >= RUNS, timeout=120)
         held = hanging(provider)
         await interlock.fleet.kill("all", reason="enough", by="ops")
         await breaking(fleet)

@@ -15,9 +15,10 @@ from tests.billing import Reply
 from tests.billing.behaviours import always
 from tests.runs import processes
 from tests.runs.priced import billed
+from tests.sizes import sized
 from workflows.agent_run import AgentRun
 
-KILLS = 3
+KILLS = sized(3, 1)
 
 
 async def test_what_was_billed_in_mid_call_is_charged_and_within_the_limit(temporal: Client, tmp_path: Path) -> None:

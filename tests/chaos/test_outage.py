@@ -1,4 +1,5 @@
-"""The provider answers 500 to everybody for ten minutes, of which each lasts a second and a half here.
+"""The provider answers 500 to everybody for ten minutes, of which each lasts a second and a half here (``make test``:
+for four of them, to an eighth of the runs).
 
 Two hundred runs on three worker processes: what reaches the provider is what it takes to notice, and then one
 request for each recovery window, one at a time. When it answers again every run completes. The same with a worker
@@ -23,12 +24,13 @@ from tests.billing import Reply, Request
 from tests.chaos.fleets import Workers, probes, start, view, workers
 from tests.chaos.servers import restartable
 from tests.runs.priced import GOOD, billed
+from tests.sizes import sized
 from workflows.agent_run import AgentRun
 from workflows.fleet_control import FleetControl
 
-RUNS, WORKERS = 200, 3
+RUNS, WORKERS = sized(200, 25), sized(3, 2)
 SCALE = 40
-OUTAGE = 600 / SCALE
+OUTAGE = sized(600, 240) / SCALE
 # The defaults, with a cap of 160 s on the time between two tries; and however busy the machine is, it is not taken for
 # a slow provider.
 SETTINGS = BreakerSettings(failure_threshold=5, recovery_seconds=30 / SCALE, recovery_max=160 / SCALE, slow_seconds=60)
@@ -94,7 +96,7 @@ async def outage(interlock: Interlock, directory: Path, breaking: Breaking = not
         provider.answers = True
         results = await asyncio.gather(*(asyncio.wait_for(run.result(), 240) for run in runs))
         await until(interlock, closed=True)
-        for run in runs[:: RUNS // 10]:
+        for run in runs[:: RUNS // 5]:
             await replay(client, run.handle, AgentRun)
         await replay(client, client.get_workflow_handle(control.id), FleetControl)
         tries = await probes(client, control.id)

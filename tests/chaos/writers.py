@@ -14,6 +14,7 @@ from pathlib import Path
 
 from interlock import Agent, Limits, Retry, ToolContext, tool
 from interlock.testing import ScriptedModel, call, calls, say
+from tests.sizes import sized
 
 LONGEST = 1.0
 
@@ -76,6 +77,6 @@ writer = Agent(
     models=model.model,
     tools=[append, append_verified, book],
     # What a killed worker had in its hands is known to be lost when these seconds are over.
-    limits=Limits(step_seconds=15),
+    limits=Limits(step_seconds=sized(15, 6)),
     retry=Retry(attempts=10, initial=0.1, maximum=0.5),
 )

@@ -6,13 +6,16 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
+from tests import warm
 from tests.conftest import Served
 
 COMMAND = (sys.executable, "-m", "interlock.cli")
@@ -49,12 +52,14 @@ class CommandLine:
         return replace(self, environment={**self.environment, **served_here})
 
     async def __call__(self, *arguments: str) -> Ran:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND, *arguments, env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 120)
-        assert process.returncode is not None
-        return Ran(process.returncode, out.decode(), err.decode())
+        with tempfile.TemporaryDirectory(prefix="interlock-cli-") as directory:
+            out, err = Path(directory, "out"), Path(directory, "err")
+            process = warm.begin("interlock", arguments, environment=self.environment, out=out, err=err)
+            try:
+                code = await asyncio.wait_for(process.wait(), 120)
+            finally:
+                process.kill()
+            return Ran(code, out.read_text(), err.read_text())
 
 
 def environment(**more: str) -> dict[str, str]:

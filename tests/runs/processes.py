@@ -5,30 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.conftest import source_root
+from tests import warm
+from tests.warm import Warm as Process
 
 
 async def start_worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> Process:
     """A worker; returns when it serves."""
-    with log.open("ab") as out:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "worker.py",
-            "--agents",
-            agents,
-            "--task-queue",
-            queue,
-            cwd=source_root(),
-            env={**os.environ, "TEMPORAL_ADDRESS": address, "INTERLOCK_LOG": "json", **environment},
-            stdout=out,
-            stderr=out,
-        )
+    process = warm.begin(
+        "worker.py",
+        ("--agents", agents, "--task-queue", queue),
+        environment={
+            **os.environ,
+            "TEMPORAL_ADDRESS": address,
+            "INTERLOCK_LOG": "json",
+            "INTERLOCK_FLEET": f"fleet-{queue}",
+            **environment,
+        },
+        out=log,
+        err=log,
+    )
     for _ in range(900):
         started = f'"pid": {process.pid}'
         if any("worker.started" in line and started in line for line in log.read_text().splitlines()):
