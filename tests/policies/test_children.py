@@ -14,6 +14,7 @@ from interlock.contracts import AgentResult, AgentTask, Limits, ParentRun, Usage
 from interlock.policies import budget, children
 from interlock.policies.budget import Kept, Refusal, Room, Spent
 from interlock.policies.children import Ended, carve, told
+from tests.sizes import sized
 
 PARENT = ParentRun(run="boss-1", call_id="s1c1", depth=1)
 
@@ -194,4 +195,4 @@ class OneFamily(RuleBasedStateMachine):
 
 
 TestOneFamily = OneFamily.TestCase
-TestOneFamily.settings = settings(max_examples=200, stateful_step_count=30, deadline=None, derandomize=True)
+TestOneFamily.settings = settings(max_examples=sized(200, 100), stateful_step_count=30, deadline=None, derandomize=True)

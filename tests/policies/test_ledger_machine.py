@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from interlock.contracts import AccountLimit, LeaseRequest, LedgerState, Settlement, Window
 from interlock.policies import ledger
+from tests.sizes import sized
 
 ZERO = Decimal(0)
 MONEY = st.integers(1, 60).map(lambda n: Decimal(n).scaleb(-2))
@@ -26,6 +27,7 @@ LIMIT = st.builds(
     usd=st.sampled_from([0, 0.25, 1, 3, 10]).map(lambda usd: Decimal(str(usd))),
     window=st.sampled_from(get_args(Window)),
 )
+
 EIGHTHS = st.sampled_from([8, 4, 0, 1, 7])
 SLOTS = st.integers(0, 2)
 """Three runs at a time: where one has ended, another begins. Ids are used again, executions never."""
@@ -233,4 +235,6 @@ class OneAccount(RuleBasedStateMachine):
 
 
 TestOneAccount = OneAccount.TestCase
-TestOneAccount.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, derandomize=True)
+TestOneAccount.settings = settings(
+    max_examples=sized(300, 100), stateful_step_count=40, deadline=None, derandomize=True
+)

@@ -17,10 +17,11 @@ from interlock.errors import BadRequest
 from interlock.queues import Limits
 from interlock.testing import Say, ScriptedModel, replay, say
 from tests.conftest import Serve
+from tests.sizes import sized
 from worker import serving
 from workflows.agent_run import AgentRun
 
-BURST = 500
+BURST = sized(500, 150)
 
 
 def note_who(asked: list[str]) -> Callable[[Sequence[Message], Sequence[str]], Say]:

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests import warm
-from tests.warm import Warm as Process
+from tests.warm import Warm
 
 
-async def start_worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> Process:
+async def start_worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> Warm:
     """A worker; returns when it serves."""
+    log.touch()
     process = warm.begin(
         "worker.py",
         ("--agents", agents, "--task-queue", queue),
@@ -39,14 +40,14 @@ async def start_worker(address: str, agents: str, queue: str, log: Path, **envir
     raise AssertionError(f"the worker did not start: {log.read_text()}")
 
 
-async def end(process: Process, number: signal.Signals = signal.SIGTERM) -> int:
+async def end(process: Warm, number: signal.Signals = signal.SIGTERM) -> int:
     if process.returncode is None:
         process.send_signal(number)
     return await process.wait()
 
 
 @asynccontextmanager
-async def worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> AsyncIterator[Process]:
+async def worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> AsyncIterator[Warm]:
     process = await start_worker(address, agents, queue, log, **environment)
     try:
         yield process
