@@ -126,11 +126,11 @@ async def test_an_entry_survives_a_kill_right_after_it_was_put(path: Path, opene
 
 
 async def test_two_processes_write_at_once(path: Path, opened: Open) -> None:
-    with writing(path, "a", 150) as one, writing(path, "b", 150) as other:
-        assert await asyncio.to_thread(one.wait, 30) == 0
-        assert await asyncio.to_thread(other.wait, 30) == 0
+    with writing(path, "a", 100) as one, writing(path, "b", 100) as other:
+        assert await asyncio.to_thread(one.wait, 120) == 0
+        assert await asyncio.to_thread(other.wait, 120) == 0
     journal = opened()
-    assert all([await journal.get(f"{name}-{number}") for name in "ab" for number in range(150)])
+    assert all([await journal.get(f"{name}-{number}") for name in "ab" for number in range(100)])
 
 
 async def test_entries_go_when_they_are_old(opened: Open) -> None:

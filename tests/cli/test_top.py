@@ -93,12 +93,18 @@ async def go_to(top: Top, pilot: Pilot[None], run: Run) -> None:
 async def test_two_hundred_runs_are_listed_counted_filtered_and_sorted_without_asking_each(own: Client) -> None:
     queue = f"nobody-{uuid.uuid4().hex[:6]}"
     interlock = Interlock(own, queue)
-    runs = await asyncio.gather(
-        *(
-            interlock.start(AgentTask(agent="waiter", input=f"number {number}", user_id=f"user-{number % 4}"))
-            for number in range(200)
-        )
-    )
+    side_by_side = asyncio.Semaphore(8)
+
+    async def begun(number: int) -> Run:
+        async with side_by_side:
+            task = AgentTask(agent="waiter", input=f"number {number}", user_id=f"user-{number % 4}")
+            return await interlock.start(task)
+
+    async def ended(run: Run) -> None:
+        async with side_by_side:
+            await run.handle.terminate()
+
+    runs = await asyncio.gather(*(begun(number) for number in range(200)))
     async with watched(own) as (top, pilot):
         await until(top, pilot, lambda: text(top, "#totals").startswith("200 open · 200 starting"))
         assert len(shown(top)) == 200
@@ -121,7 +127,7 @@ async def test_two_hundred_runs_are_listed_counted_filtered_and_sorted_without_a
         await pilot.press("down", "down", "down")
         selected = top._selected
         assert selected is not None
-        await asyncio.gather(*(run.handle.terminate() for run in runs if run.id != selected.run))
+        await asyncio.gather(*(ended(run) for run in runs if run.id != selected.run))
         await until(top, pilot, lambda: len(shown(top)) == 1)
         still = top._selected
         assert still == selected
