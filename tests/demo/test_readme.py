@@ -16,10 +16,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from temporalio.client import Client
 
 from interlock import Interlock
 from interlock.contracts import UserMessage
+from interlock.testing import temporal_server
 from tests.billing import Reply
 from tests.billing.behaviours import script
 from tests.billing.environment import billing
@@ -84,13 +86,21 @@ async def output(*command: str, environment: dict[str, str]) -> str:
     return out.decode()
 
 
-async def test_the_readme_runs(temporal: Client, tmp_path: Path) -> None:
+@pytest.fixture
+async def own() -> AsyncIterator[Client]:
+    """A server of its own: the README's users and accounts have names that others use as well, and an account that a
+    test has left behind is served by nobody."""
+    async with temporal_server() as environment:
+        yield environment.client
+
+
+async def test_the_readme_runs(own: Client, tmp_path: Path) -> None:
     agents, [serve], clients, shell = blocks("my_agents.py"), blocks("worker"), blocks("client"), blocks("shell")
     (tmp_path / "my_agents.py").write_text("\n\n".join(agents))
     async with billing(script(TURNS)) as provider:
         environment = {name: value for name, value in os.environ.items() if name != "INTERLOCK_TASK_QUEUE"}
         environment |= {
-            "TEMPORAL_ADDRESS": temporal.service_client.config.target_host,
+            "TEMPORAL_ADDRESS": own.service_client.config.target_host,
             "PYTHONPATH": str(tmp_path),
             "INTERLOCK_STORE": str(tmp_path / "store"),
             "INTERLOCK_FLEET": f"readme-{tmp_path.name}",
@@ -101,7 +111,7 @@ async def test_the_readme_runs(temporal: Client, tmp_path: Path) -> None:
                 assert out.startswith("completed after ")
                 assert ANSWER in out
             assert len(provider.requests) >= 4
-            told = (await Interlock(temporal).transcript("checkouts-1")).messages
+            told = (await Interlock(own).transcript("checkouts-1")).messages
             assert any(isinstance(one, UserMessage) and one.text == "Look at payments first." for one in told)
             assert any(one.role == "tool" and "PoolTimeout: no connection" in one.content for one in told)
             outputs = [await output(*argv(line), environment=environment) for line in "".join(shell).splitlines()]
