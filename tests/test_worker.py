@@ -9,11 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest, RemoveSearchAttributesRequest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+    RemoveSearchAttributesRequest,
+)
 from temporalio.client import Client
 
 from interlock.embedded import start_server
-from interlock.errors import NoServer
+from interlock.errors import InterlockError, NoServer
 from interlock.registration import register_search_attributes
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 from interlock.testing import temporal_server
@@ -132,3 +137,19 @@ async def test_search_attributes_are_registered_where_they_are_missing(tmp_path:
         assert await register_search_attributes(client) == []
         listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace="default"))
         assert set(SEARCH_ATTRIBUTES) <= set(listed.custom_attributes)
+        # Where they cannot be, an operator is told what to do: this server has room for three of that type.
+        await client.operator_service.remove_search_attributes(
+            RemoveSearchAttributesRequest(namespace="default", search_attributes=["AgentCostUsd"])
+        )
+        double = IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace="default", search_attributes={f"Other{number}": double for number in range(3)}
+            )
+        )
+        with pytest.raises(InterlockError) as refused:
+            await register_search_attributes(client)
+        [said] = str(refused.value).splitlines()
+        assert "search attributes are missing in namespace default and could not be added (" in said
+        command = "temporal operator search-attribute create --namespace default --name AgentCostUsd --type Double"
+        assert said.endswith(f"An operator adds them with: {command}")
