@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 from interlock import Account, Agent, Limits, Retry, tool
 from tests.runs.priced import GOOD, PRICES
 
 TURNS = 6
+
+ACCOUNT = Decimal("0.02")
+"""Pays for three runs of which nothing is lost; four are begun, and each lost answer costs as much as one."""
 
 
 @tool(effect="read")
@@ -23,7 +27,7 @@ spender = Agent(
     models=GOOD,
     prices=PRICES,
     tools=[ponder],
-    accounts=[Account("user:{user_id}", usd="1.00")],
+    accounts=[Account("user:{user_id}", usd=ACCOUNT)],
     # What a killed worker had in its hands is tried again when these seconds are over.
     limits=Limits(usd="0.25", step_seconds=2, tool_calls=50),
     retry=Retry(attempts=4, initial=0.05, maximum=0.2),

@@ -13,7 +13,7 @@ from temporalio.client import Client
 from interlock import AgentTask, Interlock
 from interlock.testing import replay
 from tests.billing import Reply, Request
-from tests.chaos.spenders import TURNS
+from tests.chaos.spenders import ACCOUNT, TURNS
 from tests.runs import processes
 from tests.runs.priced import billed
 from tests.runs.test_accounts import status
@@ -65,11 +65,12 @@ async def test_bill_charge_limit_whatever_worker_is_killed(temporal: Client, tmp
             for worker in workers:
                 await processes.end(worker, signal.SIGKILL)
     charged = sum((result.usage.usd for result in results), Decimal(0))
-    assert {result.outcome for result in results} == {"completed"}
-    assert all(result.usage.usd <= Decimal("0.25") for result in results)
-    assert server.bill.usd <= charged == account.spent_usd <= 1
+    outcomes = [result.outcome for result in results]
+    assert "completed" in outcomes
+    assert any(f"account user:{user}" in (result.reason or "") for result in results), "there was money for all"
+    assert server.bill.usd <= charged == account.spent_usd <= ACCOUNT
     assert account.leases == 0
-    extra = server.bill.billed - RUNS * (TURNS + 1)
-    # Each kill loses at most the answers that were on their way to that worker at that moment.
-    assert 0 <= extra <= KILLS * RUNS / 2
+    # The goal is a quarter of a bill for each kill. When they come is chance.
+    extra = server.bill.billed - sum(result.usage.calls for result in results)
+    assert extra <= KILLS / 2
     print(f"{extra} extra bills for {KILLS} workers killed: {extra / KILLS:.2f} each")
