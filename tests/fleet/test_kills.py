@@ -9,7 +9,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from activities.providers import Answer, Providers, Request
@@ -20,6 +20,7 @@ from interlock.errors import BadRequest, NoWorker, RunNotFound
 from interlock.testing import ScriptedModel, call, calls, say
 from tests.conftest import Serve, activities
 from tests.fleet.environment import act, in_flight, replay_fleet, until, waiting
+from worker import serving
 from workflows.call_report import CallReport
 from workflows.run_state import Run
 
@@ -246,6 +247,35 @@ async def test_a_sweep_ends_many_runs_and_leaves_those_of_others(serve: Serve) -
         assert await served.interlock.fleet.open_runs("user", "other") == 1
         assert (await other.status()).state == "running"
         await other.kill()
+
+
+async def test_a_sweep_that_loses_its_worker_is_begun_anew_by_another(serve: Serve, temporal: Client) -> None:
+    queue, user = f"later-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    async with serve(waiting("a"), grace=timedelta(0)) as served:
+        fleet = served.interlock.fleet
+        run = await Interlock(temporal, queue, fleet.id).start(AgentTask(agent="a", input="x", user_id=user))
+        await fleet.kill("user", user, "stop", by="ops")
+
+        async def at_it() -> bool:
+            pending = (await temporal.get_workflow_handle(fleet.id).describe()).raw_description.pending_activities
+            return any(each.activity_type.name == "sweep" and each.last_worker_identity for each in pending)
+
+        await until(at_it)
+    async with serving(temporal, [waiting("a")], queue=queue, fleet=fleet.id):
+        assert (await run.result()).reason == f"user {user}: stop (by ops)"
+
+        async def swept() -> bool:
+            [kill] = (await fleet.status()).kills
+            return kill.sweep is not None and kill.sweep.done and kill.sweep.left == 0
+
+        await until(swept)
+        attempts = [
+            event.activity_task_started_event_attributes.attempt
+            async for event in temporal.get_workflow_handle(fleet.id).fetch_history_events()
+            if event.HasField("activity_task_started_event_attributes")
+        ]
+        assert attempts == [2]
+        await replay_fleet(served)
 
 
 async def test_what_cannot_be_killed_says_so(serve: Serve) -> None:
