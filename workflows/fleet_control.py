@@ -59,6 +59,7 @@ class FleetControl:
         fading = asyncio.create_task(self._fade())
         while not (self._may_continue() or fading.done()):
             self._hear()
+            self._become(fleet.fit(self._state, workflow.now()))
             self._publish()
             self._work = 0
             if self._unheard:
@@ -92,17 +93,18 @@ class FleetControl:
 
     def _become(self, state: FleetState) -> None:
         """Take ``state``; ``_publish`` tells everybody, once for all that one task brings."""
-        for name, after in state.breakers.items():
-            before = self._state.breakers.get(name)
-            if after is not before and after.state == "open" and (before is None or before.state != "open"):
-                self._duties.opened(name, after)
+        if state.breakers is not self._state.breakers:
+            for name, after in state.breakers.items():
+                before = self._state.breakers.get(name)
+                if after is not before and after.state == "open" and (before is None or before.state != "open"):
+                    self._duties.opened(name, after)
         if state.no_room > self._state.no_room:
             workflow.logger.warning("no room for an order or a breaker: %d so far", state.no_room)
         self._state = state
 
     def _publish(self) -> None:
         """Tell everybody what has changed, and have done what it asks for."""
-        now = fleet.published(self._state)
+        now = fleet.published(self._state, self._told, self._memo)
         changed: dict[str, Any] = {key: value for key, value in now.items() if self._memo.get(key) != value}
         changed |= dict.fromkeys(key for key in self._memo if key not in now)
         if changed:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring
+from typing import TypeAlias
 
 from interlock.contracts import (
     Breaker,
@@ -53,9 +54,11 @@ def name(scope: Scope, subject: str) -> str:
 
 
 def kill(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
-    """``state`` with the order in force; all but the same when it is already, or there is no room for it."""
+    """``state`` with the order in force; the same object when it is already. ``fit`` says whether there is room for it:
+    thousands may come at once, and what each costs must not grow with what is there."""
     key = name(order.scope, order.subject)
-    if key in state.kills and order.scope != "run":  # a run of the same id may be another
+    before = state.kills.get(key)
+    if before is not None and order.scope != "run":  # a run of the same id may be another
         return state
     new = Kill(
         scope=order.scope,
@@ -64,27 +67,19 @@ def kill(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
         by=_cut(order.by, LONGEST_BY),
         at=now,
     )
-    if order.run_knows and (before := state.kills.get(key)) is not None:  # it asked for calls until it heard: one kill
+    if order.run_knows and before is not None:  # it asked for calls until it heard: one kill
         new = new.model_copy(update={"stopped": before.stopped, "refused": before.refused})
-    if order.scope == "user" and not _room(state, key, new):
-        return _no_room(state)
-    kills = {k: each for k, each in state.kills.items() if k != key} | {key: new}
+    kills = dict(state.kills)
+    kills.pop(key, None)  # the last one is the last
+    kills[key] = new
+    if key not in state.released:
+        return state.model_copy(update={"kills": kills})
     released = {k: each for k, each in state.released.items() if k != key}  # what it covers, the new one covers
-    after = state.model_copy(update={"kills": kills, "released": released})
-    return forget(after, now) if order.scope == "run" else after
+    return state.model_copy(update={"kills": kills, "released": released})
 
 
-def _room(state: FleetState, key: str, new: Kill) -> bool:
-    number, size = 0, _size(key, new)
-    for kills in (state.kills, state.released):
-        for k, each in kills.items():
-            if each.scope != "run" and k != key:
-                number, size = number + (each.scope == "user"), size + _size(k, each)
-    return number < state.rules.kept_users and size <= state.rules.user_bytes
-
-
-def _no_room(state: FleetState) -> FleetState:
-    return state.model_copy(update={"no_room": state.no_room + 1})
+def _no_room(state: FleetState, times: int = 1) -> FleetState:
+    return state.model_copy(update={"no_room": state.no_room + times})
 
 
 def release(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
@@ -119,18 +114,29 @@ def swept(state: FleetState, key: str, killed: Kill, sweep: Sweep) -> FleetState
     return state
 
 
-def forget(state: FleetState, now: datetime) -> FleetState:
-    """``state`` without the kills of single runs that are old, or more than can be kept."""
-    oldest = now - timedelta(seconds=state.rules.kept_seconds)
-    runs = sorted(((k, each) for k, each in state.kills.items() if each.scope == "run"), key=lambda item: item[1].at)
+def fit(state: FleetState, now: datetime) -> FleetState:
+    """``state`` without the kills of single runs that are old, or more than can be kept, and without the last kills of
+    users that there is no room for; the same object when that is none."""
+    rules, oldest = state.rules, now - timedelta(seconds=state.rules.kept_seconds)
     gone, number, size = set[str](), 0, 0
-    for key, each in reversed(runs):
-        number, size = number + 1, size + _size(key, each)
-        if each.at <= oldest or number > state.rules.kept_runs or size > state.rules.run_bytes:
-            gone.add(key)
+    for key, each in reversed(state.kills.items()):
+        if each.scope == "run":
+            number, size = number + 1, size + _size(key, each)
+            if each.at <= oldest or number > rules.kept_runs or size > rules.run_bytes:
+                gone.add(key)
+    number = sum(each.scope == "user" for each in state.released.values())
+    size = sum(_size(key, each) for key, each in state.released.items())
+    refused = 0
+    for key, each in state.kills.items():
+        if each.scope == "user":
+            number, size = number + 1, size + _size(key, each)
+            if number > rules.kept_users or size > rules.user_bytes:
+                number, size, refused = number - 1, size - _size(key, each), refused + 1
+                gone.add(key)
     if not gone:
         return state
-    return state.model_copy(update={"kills": {k: v for k, v in state.kills.items() if k not in gone}})
+    kept = state.model_copy(update={"kills": {k: each for k, each in state.kills.items() if k not in gone}})
+    return _no_room(kept, refused) if refused else kept
 
 
 def _size(key: str, each: Kill) -> int:
@@ -250,7 +256,7 @@ def settle(state: FleetState, now: datetime) -> FleetState:
     settled = {k: breaker.settle(settings_of(state, k), each, now) for k, each in state.breakers.items()}
     if any(settled[k] is not each for k, each in state.breakers.items()):
         state = state.model_copy(update={"breakers": settled})
-    return forget(state, now)
+    return fit(state, now)
 
 
 def fades(state: FleetState) -> bool:
@@ -259,17 +265,29 @@ def fades(state: FleetState) -> bool:
     return runs or any(each.watched for each in views(state).values())
 
 
-def published(state: FleetState) -> dict[str, dict[str, object]]:
-    """What workers mirror, by memo key: only what they need, so that a memo stays small."""
-    told: dict[str, dict[str, object]] = {"settings": _settings(state)}
-    for family, kills in (("kill", state.kills), ("released", state.released)):
-        for key, each in kills.items():
-            told[f"{family}/{key}"] = each.model_dump(
-                mode="json", include={"scope", "subject", "reason", "by", "at", "released_at"}, exclude_none=True
-            )
-    for key, found in state.breakers.items():
-        told[f"breaker/{key}"] = breaker.view(found).model_dump(mode="json")
-    return told
+Told: TypeAlias = dict[str, dict[str, object]]
+
+
+def published(state: FleetState, before: FleetState | None = None, told: Told | None = None) -> Told:
+    """What workers mirror, by memo key: only what they need, so that a memo stays small. ``told``: what was published
+    of ``before``; what has not changed since is taken from there."""
+    told, before = told or {}, before or FleetState()
+    new: Told = {"settings": _settings(state)}
+    families = (("kill", state.kills, before.kills), ("released", state.released, before.released))
+    for family, kills, kills_before in families:
+        for name, each in kills.items():
+            key = f"{family}/{name}"
+            new[key] = told[key] if each is kills_before.get(name) and key in told else _kill(each)
+    for name, found in state.breakers.items():
+        key = f"breaker/{name}"
+        same = found is before.breakers.get(name) and key in told
+        new[key] = told[key] if same else breaker.view(found).model_dump(mode="json")
+    return new
+
+
+def _kill(each: Kill) -> dict[str, object]:
+    shown = {"scope", "subject", "reason", "by", "at", "released_at"}
+    return each.model_dump(mode="json", include=shown, exclude_none=True)
 
 
 def _settings(state: FleetState) -> dict[str, object]:

@@ -96,16 +96,20 @@ def test_kills_of_runs_are_forgotten_by_age_and_number_and_those_of_users_never(
     state = killed(("user", "ada")).model_copy(update={"rules": FleetSettings(kept_seconds=60, kept_runs=3)})
     for number in range(5):
         order = KillOrder(scope="run", subject=f"r{number}")
-        state = fleet.kill(state, order, NOW + timedelta(seconds=number))
+        state = fleet.fit(fleet.kill(state, order, NOW + timedelta(seconds=number)), NOW)
     assert list(state.kills) == ["user:ada", "run:r2", "run:r3", "run:r4"]
     assert list(fleet.settle(state, NOW + timedelta(seconds=63)).kills) == ["user:ada", "run:r4"]
 
 
 def test_one_user_more_than_can_be_kept_is_refused_and_everything_can_still_be_killed() -> None:
     state = killed(("user", "ada")).model_copy(update={"rules": FleetSettings(kept_users=1)})
-    refused = fleet.kill(state, KillOrder(scope="user", subject="bob"), NOW)
+    refused = fleet.fit(fleet.kill(state, KillOrder(scope="user", subject="bob"), NOW), NOW)
     assert (refused.kills, refused.no_room) == (state.kills, 1)
-    assert "all" in fleet.kill(state, KillOrder(scope="all"), NOW).kills
+    assert "all" in fleet.fit(fleet.kill(state, KillOrder(scope="all"), NOW), NOW).kills
+    sweeping = fleet.release(state, KillOrder(scope="user", subject="ada"), NOW)
+    assert fleet.fit(fleet.kill(sweeping, KillOrder(scope="user", subject="bob"), NOW), NOW).no_room == 1
+    again = fleet.kill(sweeping, KillOrder(scope="user", subject="ada"), NOW)
+    assert fleet.fit(again, NOW) is again
 
 
 def test_what_gates_did_is_counted_while_the_kill_is_in_force() -> None:
@@ -171,7 +175,8 @@ def test_whatever_is_ordered_and_reported_fits_what_the_server_takes() -> None:
         for minute in range(12):
             failed = Outcomes(dependency=dependency, failures=1, successes=1, error="é" * 500)
             state = fleet.observe(state, failed, NOW + timedelta(seconds=5 * minute))
-    state = fleet.kill(state, KillOrder(scope="all", reason="ü" * 2000), NOW)
+    state = fleet.fit(fleet.kill(state, KillOrder(scope="all", reason="ü" * 2000), NOW), NOW)
+    assert len(state.kills) > 150
     assert "all" in state.kills
     assert state.no_room > 0
     assert 100 < len(state.settings) < len(state.breakers)
