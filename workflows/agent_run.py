@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         AgentTask,
         Carried,
         ChildEnded,
+        ChildWaits,
         Decision,
         Extension,
         Limits,
@@ -84,7 +85,7 @@ class AgentRun:
             raise ApplicationError(f"invalid task: {self._refusal}", type="InvalidTask", non_retryable=True)
         run = self._run
         run.clock.start()
-        work = asyncio.create_task(self._work())
+        work = asyncio.create_task(child_runs.telling_of_waits(run, self._work()))
         try:
             await workflow.wait_condition(lambda: work.done() or run.killed is not None)
         except asyncio.CancelledError:
@@ -299,6 +300,12 @@ class AgentRun:
         """What a run that this one started, and that was cancelled, had done: ``{run, call_id, result}``."""
         if (ended := self._payload(ChildEnded, args, "child_ended")) is not None:
             child_runs.heard(self._run, ended)
+
+    @workflow.signal
+    def child_waits(self, *args: Any) -> None:
+        """That a run that this one started waits for people, or goes on: ``{run, call_id, waits}``."""
+        if (said := self._payload(ChildWaits, args, "child_waits")) is not None:
+            child_runs.heard(self._run, said)
 
     @workflow.update
     def decide(self, *args: Any) -> RunStatus:

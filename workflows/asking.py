@@ -81,7 +81,7 @@ def _close(run: Run, decided: Decided) -> None:
 def at_work(run: Run) -> Iterator[None]:
     """One of several calls side by side is under way. When the last of them ends, only people are waited for."""
     run.working += 1
-    _settle_clock(run)
+    run.settle_clock()
     try:
         yield
     except GeneratorExit:  # thrown away with its run, outside of the workflow: there is no clock any more
@@ -94,21 +94,12 @@ def at_work(run: Run) -> Iterator[None]:
 
 def _worked(run: Run) -> None:
     run.working -= 1
-    _settle_clock(run)
+    run.settle_clock()
 
 
 def _waits(run: Run) -> None:
     """What is waited for has changed."""
-    _settle_clock(run)
+    run.settle_clock()
     if run.state != "paused":  # whoever is held back by the pause says how it goes on
         run.enter("waiting_approval" if run.waiting else "running")
     run.show()
-
-
-def _settle_clock(run: Run) -> None:
-    if run.state == "paused":
-        return
-    if run.waiting and run.working == 0:
-        run.clock.stop()
-    else:
-        run.clock.start()

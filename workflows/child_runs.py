@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
@@ -28,6 +30,7 @@ from interlock.contracts import (
     AgentTask,
     CallPart,
     ChildEnded,
+    ChildWaits,
     Limits,
     Note,
     ParentRun,
@@ -41,6 +44,8 @@ from interlock.policies.budget import Refusal
 from interlock.policies.children import Ended
 from workflows import grants
 from workflows.run_state import Child, Run
+
+T = TypeVar("T")
 
 LONGEST_ID = 250
 """The server refuses ids of more than 1000 bytes, and what is refused there wedges the run."""
@@ -209,11 +214,17 @@ def _result(told: object) -> AgentResult | None:
         return None
 
 
-def heard(run: Run, ended: ChildEnded) -> None:
-    """What a run that was cancelled tells of itself before it ends."""
-    child = run.children.get(ended.call_id)
-    if child is not None and child.id == ended.run:
-        child.told = ended.result
+def heard(run: Run, said: ChildEnded | ChildWaits) -> None:
+    """What a run that this one has started tells of itself."""
+    child = run.children.get(said.call_id)
+    if child is None or child.id != said.run:
+        return
+    match said:
+        case ChildEnded(result=result):
+            child.told = result
+        case ChildWaits(waits=waits):
+            child.waits = waits
+            run.settle_clock()
 
 
 async def tell_parent(run: Run, result: AgentResult) -> None:
@@ -246,8 +257,41 @@ async def _follow(run: Run, child: Child) -> None:
         if run.paused is None:
             run.clock.start()
             run.enter("waiting_approval" if run.waiting else "running")
+            run.settle_clock()
         if not child.over:
             await _signal(child, "resume", run.resumed or note)
+
+
+async def telling_of_waits(run: Run, work: Awaitable[T]) -> T:
+    """Do ``work``; and tell the run that this one works for, whose time would count, when it begins to wait for people
+    and when it goes on."""
+    if (parent := run.task.parent) is None:
+        return await work
+    telling = asyncio.create_task(_tell_of_waits(run, parent))
+    try:
+        return await work
+    finally:
+        telling.cancel()
+
+
+async def _tell_of_waits(run: Run, parent: ParentRun) -> None:
+    told = False
+
+    def changed() -> bool:
+        return told is not _stands_still(run)
+
+    while True:
+        await workflow.wait_condition(changed)
+        told = not told
+        said = ChildWaits(run=workflow.info().workflow_id, call_id=parent.call_id, waits=told)
+        try:
+            await workflow.get_external_workflow_handle(parent.run).signal("child_waits", said)
+        except ApplicationError as error:  # it has just ended
+            workflow.logger.info("run %s was not told: %s", parent.run, error)
+
+
+def _stands_still(run: Run) -> bool:
+    return run.state == "paused" or run.waits_for_people
 
 
 def _only_others_work(run: Run) -> bool:

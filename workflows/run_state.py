@@ -79,13 +79,14 @@ class WorkClock:
 @dataclass
 class Child:
     """A run that this one has started, until it has ended. ``given``: what it may use, which nobody else can meanwhile.
-    ``told``: what it said of itself before it was cancelled."""
+    ``told``: what it said of itself before it was cancelled. ``waits``: for people."""
 
     id: str
     agent: str
     given: Limits
     started: bool = False
     over: bool = False
+    waits: bool = False
     told: AgentResult | None = None
 
 
@@ -414,6 +415,21 @@ class Run:
     async def _other_than(self, note: Note, left: timedelta | None) -> None:
         said = "then ask for money again"
         await workflow.wait_condition(lambda: self.paused is not note, timeout=left, timeout_summary=said)
+
+    @property
+    def waits_for_people(self) -> bool:
+        """Of what is under way nothing works: it waits for a person, here or in runs that this one has started."""
+        theirs = sum(child.waits for child in self.children.values())
+        return bool(self.waiting or theirs) and self.working <= theirs
+
+    def settle_clock(self) -> None:
+        """What is waited for has changed. Of a run that is paused, the pause says when its time counts again."""
+        if self.state == "paused":
+            return
+        if self.waits_for_people:
+            self.clock.stop()
+        else:
+            self.clock.start()
 
     # -- how it is seen -------------------------------------------------------------------------------
 

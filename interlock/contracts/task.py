@@ -121,6 +121,14 @@ class ChildEnded(Wire):
     result: AgentResult
 
 
+class ChildWaits(Wire):
+    """Payload of ``child_waits``: that a run waits for people, or goes on, for the run that it works for."""
+
+    run: str
+    call_id: str
+    waits: bool
+
+
 class Steer(Asked):
     """Payload of ``steer``: a message to the model before its next turn."""
 

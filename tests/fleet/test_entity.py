@@ -69,7 +69,7 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
         fleet = served.client.get_workflow_handle(served.interlock.fleet.id)
         # What is well-formed would do what it says: kills of runs that nobody has are harmless, kill on the run is not.
         targets = [
-            *((run.handle, name) for name in ("pause", "resume", "steer", "child_ended", "unknown")),
+            *((run.handle, name) for name in ("pause", "resume", "steer", "child_ended", "child_waits", "unknown")),
             *((fleet, name) for name in ("release", "report", "unknown")),
         ]
         sent = 0

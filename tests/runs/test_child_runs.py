@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from interlock import Account, Agent, AgentTask, Interlock, Limits, Price, Retry, tool
 from interlock.client import Run
 from interlock.contracts import AgentResult
-from interlock.errors import BadRequest, RunFailed
+from interlock.errors import BadRequest, InterlockError, RunFailed
 from interlock.spans import Span
 from interlock.testing import Say, ScriptedModel, call, calls, replay, say
 from tests.billing import Reply, Request
@@ -404,5 +404,35 @@ async def test_a_pause_reaches_it_and_does_not_count(serve: Serve) -> None:
         elapsed = time.monotonic() - began
         spent = [float((await each.status()).spent["seconds"]) for each in (run, child)]
         await replayed(served, child)
+    assert (result.outcome, result.output) == ("completed", "found")
+    assert all(each < elapsed - 2.5 for each in spent)
+
+
+async def test_while_one_waits_for_a_person_no_clock_of_its_line_runs(serve: Serve) -> None:
+    @tool(effect="write", approval=True)
+    async def send() -> str:
+        """Send it."""
+        return "sent"
+
+    clerk = agent("clerk", [call("send"), say("found")], send)
+    researcher = agent("researcher", [ask("clerk"), say("found")], clerk)
+    async with serve(boss(researcher, limits=Limits(seconds=300))) as served:
+        began = time.monotonic()
+        run = await served.start("boss")
+        line = [run, child_of(served, run), served.interlock.get(f"{run.id}-s1c1-s1c1")]
+
+        async def asked() -> bool:
+            try:
+                return bool((await line[-1].status()).pending_approvals)
+            except InterlockError:
+                return False  # it is not there yet
+
+        await until(asked)
+        await asyncio.sleep(3)
+        await line[-1].decide("s1c1", approve=True, by="ada")
+        result = await served.end(run)
+        elapsed = time.monotonic() - began
+        spent = [float((await each.status()).spent["seconds"]) for each in line]
+        await replayed(served, *line[1:])
     assert (result.outcome, result.output) == ("completed", "found")
     assert all(each < elapsed - 2.5 for each in spent)
