@@ -15,11 +15,11 @@ from activities.gate import Asker, Gate
 from activities.prices import price_of
 from activities.providers import Providers
 from interlock import options, ports
+from interlock.agent_tools import AgentTool
 from interlock.agents import Agent
 from interlock.contracts import AgentSpec, ResolveAgent, Retry, explain
 from interlock.errors import Failure
 from interlock.mcp_server import McpServer
-from interlock.tools import AgentTool
 
 
 class BadReference(ValueError):

@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 
 from activities.threads import in_thread
+from interlock.agent_tools import AgentTool
 from interlock.beside import Beside
 from interlock.contracts import AgentSpec, CallPart, ModelReply
 from interlock.secrets import redacted
-from interlock.tools import AgentTool
 
 log = structlog.get_logger("interlock.approvals")
 

@@ -12,11 +12,11 @@ import structlog
 from temporalio import activity
 
 from activities.outages import tells_of_outage
+from interlock.agent_tools import AgentTool
 from interlock.contracts import ToolCall
 from interlock.errors import Failure, Kind
 from interlock.policies import outcomes
 from interlock.secrets import redacted
-from interlock.tools import AgentTool
 
 log = structlog.get_logger("interlock.tools")
 

@@ -30,12 +30,12 @@ from activities.tool_failures import (
     worker_ends,
 )
 from interlock import options, ports
+from interlock.agent_tools import AgentTool, ToolContext
 from interlock.beside import Beside
 from interlock.contracts import ToolCall, ToolResult, Verdict
 from interlock.errors import Failure, ToolError
 from interlock.policies import freshness
 from interlock.secrets import redacted
-from interlock.tools import AgentTool, ToolContext
 
 log = structlog.get_logger("interlock.tools")
 

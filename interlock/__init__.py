@@ -10,19 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interlock.agent_tools import ToolContext
     from interlock.agents import Agent
     from interlock.client import Interlock
     from interlock.contracts import Account, AgentResult, AgentTask, Limits, Models, Price, Retry, RunStatus, Usage
     from interlock.errors import ToolError
     from interlock.mcp_server import mcp
     from interlock.secrets import Secret
-    from interlock.tools import Tool, ToolContext, tool
+    from interlock.tools import Tool, tool
 
 _WHERE = {
     "Account": "contracts",
     "Agent": "agents",
     "Tool": "tools",
-    "ToolContext": "tools",
+    "ToolContext": "agent_tools",
     "tool": "tools",
     "mcp": "mcp_server",
     "Interlock": "client",

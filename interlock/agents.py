@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from interlock.agent_tools import NAME, AgentTool
 from interlock.contracts import LONGEST, Account, AgentSpec, Limits, Models, OnUnknown, Price, Retry, Rung, ToolSpec
 from interlock.mcp_server import McpServer
-from interlock.tools import NAME, AgentTool
 
 _MODEL = re.compile(r"[a-z][a-z0-9/_-]*:\S+")
 

@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any, Protocol, get_args, runtime_checkable
 from urllib.parse import urlsplit
 
+from interlock.agent_tools import NAME
 from interlock.contracts import Effect, Retry
-from interlock.tools import NAME
 
 _RUNNERS = {
     "uvx",

@@ -29,9 +29,9 @@ from activities.agents import BadReference
 from activities.mcp.results import text_of
 from activities.mcp.session import Session
 from interlock import options
+from interlock.agent_tools import ToolContext
 from interlock.errors import Failure, ToolError
 from interlock.mcp_server import McpServer
-from interlock.tools import ToolContext
 
 log = structlog.get_logger("interlock.mcp")
 

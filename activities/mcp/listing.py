@@ -16,9 +16,9 @@ from mcp_types import Tool as Offered
 from activities.agents import BadReference
 from activities.mcp.schemas import tamed
 from activities.validation import misfit, read_arguments
+from interlock.agent_tools import AgentTool, ToolContext
 from interlock.contracts import Effect, Retry, ToolSpec
 from interlock.mcp_server import McpServer
-from interlock.tools import AgentTool, ToolContext
 
 if TYPE_CHECKING:
     from activities.mcp.connection import Connection

@@ -12,7 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
-from interlock.tools import Tool, ToolContext, tool
+from interlock.agent_tools import ToolContext
+from interlock.tools import Tool, tool
 
 
 class Level(StrEnum):

@@ -10,10 +10,10 @@ import pytest
 from activities.agents import BadReference
 from activities.mcp import with_mcp_tools
 from interlock import Agent, tool
+from interlock.agent_tools import AgentTool
 from interlock.contracts import AgentSpec, Message, ToolMessage
 from interlock.mcp_server import McpServer
 from interlock.testing import Say, ScriptedModel, call, calls, say
-from interlock.tools import AgentTool
 from tests.conftest import Serve
 from tests.mcp.conftest import Real, StartHttp, free_port
 from tests.runs.test_tools import play

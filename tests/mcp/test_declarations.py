@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from interlock import Agent, mcp
-from interlock.tools import NAME
+from interlock.agent_tools import NAME
 
 
 @pytest.mark.parametrize(
