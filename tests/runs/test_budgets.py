@@ -281,6 +281,21 @@ async def test_a_plan_waits_for_money_as_a_step_does_and_a_persons_pause_stays_o
         assert [text.count("First write a short plan") for text in told] == [1, 1]
 
 
+async def test_a_pause_that_comes_while_others_hold_the_money_is_kept(serve: Serve) -> None:
+    waits = agent("held", on_budget="pause", accounts=[Account("held", usd="1")], limits=Limits(seconds=1.5))
+    async with billed(always(Reply(text="done"))), serve(waits) as served:
+        account = await start_ledger(served.client, served.interlock.queue, "held")
+        await account.execute_update("set_limit", {"usd": "1", "window": "day"})
+        await account.execute_update("lease", {"run": "other", "usd": "1"})
+        run = await served.start("held")
+        while "lease" not in await activities(served.client, run.id):
+            await asyncio.sleep(0.05)
+        await run.pause("lunch", by="bob")
+        assert (await paused(run, "")).reason == "lunch"  # the lease has been given up by then
+        await run.kill()
+        await served.end(run)
+
+
 async def test_a_run_waits_for_its_account_until_the_window_ends(serve: Serve) -> None:
     """Or until an operator raises its limit."""
     model = ScriptedModel("window", [say("done")], Price(input="1", output="1"))
