@@ -49,7 +49,7 @@ from activities.tools import tool_activity
 from activities.transcripts import Transcripts
 from interlock import options
 from interlock.agents import Agent
-from interlock.client import connect, task_queue
+from interlock.connection import connect, task_queue
 from interlock.embedded import embedded_server
 from interlock.errors import InterlockError
 from interlock.fleet import fleet_id

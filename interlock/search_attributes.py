@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, TypeAlias
 
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from interlock.contracts import AgentTask, input_hash
 
 Indexed: TypeAlias = Literal["Keyword", "Double", "Int"]
 
@@ -42,6 +44,18 @@ SEARCH_ATTRIBUTES: dict[str, Indexed] = {
     name: "Keyword" if key.value_type is str else "Double" if key.value_type is float else "Int"
     for name, key in KEYS.items()
 }
+
+
+def at_start(task: AgentTask) -> TypedSearchAttributes:
+    """So that a run is found by its agent and user also while it still waits for a worker."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(AGENT_NAME, task.agent),
+            SearchAttributePair(AGENT_USER, task.user_id),
+            SearchAttributePair(AGENT_STATE, "starting"),
+            SearchAttributePair(AGENT_INPUT_HASH, input_hash(task.agent, task.input)),
+        ]
+    )
 
 
 def of_user(user: str) -> list[str]:
