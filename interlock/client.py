@@ -33,7 +33,7 @@ from interlock.history import transcript_of
 from interlock.options import turn
 from interlock.policies import details
 from interlock.run_trace import trace_of
-from interlock.spans import Span
+from interlock.spans.span import Span
 
 
 def run_id(agent: str, text: str) -> str:

@@ -18,7 +18,8 @@ from interlock.history import Activities, ActivityEvent
 from interlock.policies import budget
 from interlock.ports import TOOL_PREFIX
 from interlock.present import one_line
-from interlock.spans import CURRENT, NEXT, Began, Ended, Ending, Fact
+from interlock.spans.facts import CURRENT, NEXT, Began, Ended, Fact
+from interlock.spans.span import Ending
 from interlock.telemetry import names
 
 MOST = 300

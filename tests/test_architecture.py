@@ -13,7 +13,7 @@ from tests.conftest import source_root
 PURE = (
     "interlock/contracts/",
     "interlock/transcript.py",
-    "interlock/spans.py",
+    "interlock/spans/",
     "interlock/errors.py",
     "interlock/policies/",
 )
@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "interlock/contracts/": {"interlock.contracts"},
     "interlock/errors.py": set[str](),
     "interlock/transcript.py": {"interlock.contracts"},
-    "interlock/spans.py": {"interlock.contracts"},
+    "interlock/spans/": {"interlock.contracts", "interlock.spans"},
     "interlock/ports.py": {"interlock.contracts"},
     "interlock/options.py": {"interlock.contracts", "interlock.errors"},
     "interlock/": {"interlock"},
@@ -132,7 +132,7 @@ def test_every_file_keeps_the_rules_of_its_room(path: Path) -> None:
         ("interlock/policies/bad.py", "from interlock.client import connect"),
         ("interlock/policies/bad.py", "seen: list[str] = []"),
         ("interlock/transcript.py", "import os"),
-        ("interlock/spans.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)"),
+        ("interlock/spans/tree.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)"),
         ("interlock/contracts/bad.py", "from interlock.agents import Agent"),
         ("interlock/client.py", "from workflows.agent_run import AgentRun"),
         ("interlock/cli.py", "import activities.model"),

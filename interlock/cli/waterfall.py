@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from interlock.present import dollars, one_line, seconds
-from interlock.spans import Span
+from interlock.spans.span import Span
 
 BAR = 24
 """The least width of a bar that is worth its place."""

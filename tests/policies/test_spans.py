@@ -11,24 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.contracts import Usage
-from interlock.spans import (
-    ABANDONED,
-    CURRENT,
-    EARLIER,
-    NEXT,
-    UNTOLD,
-    Began,
-    Closed,
-    Ended,
-    Ending,
-    Fact,
-    Heard,
-    Said,
-    Span,
-    Started,
-    Waits,
-    grow,
-)
+from interlock.spans.charges import EARLIER, UNTOLD
+from interlock.spans.facts import CURRENT, NEXT, Began, Closed, Ended, Fact, Heard, Said, Started, Waits
+from interlock.spans.span import Ending, Span
+from interlock.spans.tree import ABANDONED, grow
 
 
 def at(seconds: float) -> datetime:

@@ -16,7 +16,7 @@ from interlock import Account, Agent, AgentTask, Interlock, Limits, Price, Retry
 from interlock.client import Run
 from interlock.contracts import AgentResult
 from interlock.errors import BadRequest, InterlockError, RunFailed
-from interlock.spans import Span
+from interlock.spans.span import Span
 from interlock.testing import Say, ScriptedModel, call, calls, replay, say
 from tests.billing import Reply, Request
 from tests.conftest import Serve, Served, activities

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from interlock import Agent, Limits
 from interlock.contracts import Message
 from interlock.run_trace import trace_of
-from interlock.spans import Span
+from interlock.spans.span import Span
 from interlock.testing import Say, ScriptedModel, call, say
 from tests.conftest import Serve
 from tests.telemetry.story import AGENT, PRICE, look
