@@ -127,7 +127,8 @@ async def serving(
             interceptors=[SeenAttempts(), Apart(queue, limits.apart)],
             workflow_runner=_sandbox(),
             max_cached_workflows=cached,
-            max_concurrent_workflow_tasks=min(100, cached) or None,
+            # They are Python on one lock: more at a time only makes each take longer, up to the SDK's two seconds.
+            max_concurrent_workflow_tasks=min(20, cached) or None,
             max_concurrent_activities=MOST_CALLS,
             graceful_shutdown_timeout=grace,
             # What a dead worker had in its sticky queue waits this long for it: 10 s by default.
