@@ -4,50 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.widget import Widget
-from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Footer, Input, Static
 
-from interlock.cli import conversation, waterfall
 from interlock.cli.index import Found
 from interlock.client import Interlock
-from interlock.contracts import FleetStatus, PendingApproval, RunStatus
+from interlock.contracts import RunStatus
 from interlock.errors import InterlockError
-from interlock.policies import approval
 from interlock.present import one_line
-from interlock.top import panels, rows
-from interlock.top.screens import Ask, Reading
+from interlock.top import rows
+from interlock.top.beside import Beside
+from interlock.top.orders import Orders
+from interlock.top.readings import trace, transcript
 from interlock.top.source import Open, Source, Unreachable
+from interlock.top.table import Runs
 
 W = TypeVar("W", bound=Widget)
 
 EVERY = 2.0
 """Seconds between two looks at the index, which is itself a moment behind."""
 
-SAID = "from interlock top"
-"""Why, for whoever reads the history."""
-
 BESIDE_EVERY = 4.0
 SETTLED = 0.25
 """Seconds for which the cursor must rest on a run before it is asked: who scrolls asks nobody."""
 
-
 OF_THE_TABLE = frozenset({"trace", "pause", "kill", "decide", "filter", "sort", "unfilter"})
-
-
-class Runs(DataTable[Text]):
-    """The table of runs. Its own binding of enter stands before the screen's, so it is the one that is shown."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "transcript")]
 
 
 class Top(App[None]):
@@ -82,11 +72,11 @@ class Top(App[None]):
 
     def __init__(self, interlock: Interlock, by: str) -> None:
         super().__init__()
-        self._interlock, self._by, self._source = interlock, by, Source(interlock)
+        self._interlock, self._source = interlock, Source(interlock)
+        self._orders = Orders(self, interlock, by)
         self._open = Open(0, {}, ())
         self._order: rows.Order = "newest"
         self._words = ""
-        self._shown: dict[str, tuple[Text, ...]] = {}
         self._limits: dict[str, Decimal | None] = {}
         self._said: tuple[str, RunStatus] | None = None
         self._problems: dict[str, str] = {}
@@ -96,18 +86,13 @@ class Top(App[None]):
         yield Input(placeholder="words in a run's id, agent, user, state or model", id="filter", compact=True)
         with Horizontal():
             yield Runs(id="runs", cursor_type="row", zebra_stripes=True)
-            with TabbedContent(id="beside"):
-                for name in ("Run", "Breakers", "Kills", "Accounts"):
-                    with TabPane(name, id=f"tab-{name.lower()}"), VerticalScroll(can_focus=False):
-                        yield Static(id=f"panel-{name.lower()}")
+            with Beside(id="beside"):
+                yield from Beside.panes()
         yield Static(id="problem")
         yield Footer()
 
     def on_mount(self) -> None:
-        table = self._table
-        for name in rows.COLUMNS:
-            table.add_column(name, key=name)
-        table.focus()
+        self._table.focus()
         self._find("#totals", Static).update(Text(f"looking at {self._source.where} …", "dim"))
         self._again("runs", EVERY, self._look)
         self._again("beside", BESIDE_EVERY, self._look_beside)
@@ -117,13 +102,17 @@ class Top(App[None]):
         return self.screen_stack[0].query_one(selector, kind)
 
     @property
-    def lines(self) -> list[tuple[Text, ...]]:
-        """The cells of the runs that are shown."""
-        return list(self._shown.values())
+    def _table(self) -> Runs:
+        return self._find("#runs", Runs)
 
     @property
-    def _table(self) -> DataTable[Text]:
-        return self._find("#runs", DataTable)
+    def _beside(self) -> Beside:
+        return self._find("#beside", Beside)
+
+    @property
+    def lines(self) -> list[tuple[Text, ...]]:
+        """The cells of the runs that are shown."""
+        return list(self._table.lines.values())
 
     # -- what is shown ----------------------------------------------------------------------------------
 
@@ -157,71 +146,26 @@ class Top(App[None]):
 
     async def _look_beside(self) -> None:
         fleet, accounts = await asyncio.gather(self._source.fleet(), self._source.accounts())
-        self._panel("breakers", panels.breakers(fleet))
-        self._panel("kills", panels.kills(fleet))
-        self._panel("accounts", panels.accounts(accounts, self._width()))
-        self._label(fleet)
-
-    def _label(self, fleet: FleetStatus | str) -> None:
-        """How many breakers are not closed and how many kills are in force, where it is seen without opening a tab."""
-        tripped = kills = 0
-        if isinstance(fleet, FleetStatus):
-            tripped = sum(breaker.state != "closed" for breaker in fleet.breakers.values())
-            kills = len(fleet.kills)
-        tabs = self._find("#beside", TabbedContent)
-        for name, count in (("Breakers", tripped), ("Kills", kills)):
-            tabs.get_tab(f"tab-{name.lower()}").label = f"{name} {count}" if count else name
-
-    def _panel(self, name: str, text: Text) -> None:
-        self._find(f"#panel-{name}", Static).update(text)
-
-    def _width(self) -> int:
-        return max(30, self._find("#beside", TabbedContent).size.width - 4)
+        self._beside.show_fleet(fleet)
+        self._beside.show_accounts(accounts)
 
     def _show_runs(self) -> None:
-        """The table brought up to date: in place where the same runs are shown in the same order."""
         runs = rows.ordered(rows.matching(self._open.runs, self._words), self._order)
         if self._said is not None:
             asked, answer = self._said
             runs = [rows.brought_up_to_date(run, answer) if run.run_id == asked else run for run in runs]
         lines = {run.run_id: rows.line(run, self._limits.get(run.run_id)) for run in runs}
-        table = self._table
-        if list(lines) == list(self._shown):
-            for key, cells in lines.items():
-                for column, cell, before in zip(rows.COLUMNS, cells, self._shown[key], strict=True):
-                    if cell != before:
-                        table.update_cell(key, column, cell, update_width=True)
-        else:
-            self._fill(table, lines)
-        self._shown = lines
+        if self._table.lines and not lines:
+            self._beside.show("run", Text("no run is open" if not self._words else "no open run matches", "dim"))
+        self._table.show(lines)
         said = rows.totals(self._open.count, self._open.by_state, self._open.runs, len(runs))
         said.append(f"   sorted by {self._order} · {self._source.where}", "dim")
         self._find("#totals", Static).update(said)
 
-    def _fill(self, table: DataTable[Text], lines: dict[str, tuple[Text, ...]]) -> None:
-        """New rows, with the cursor on the run on which it was."""
-        selected, row, scrolled = self._selected, table.cursor_row, table.scroll_offset
-        with self.batch_update():
-            table.clear()
-            for key, cells in lines.items():
-                table.add_row(*cells, key=key)
-            if lines:
-                keys = list(lines)
-                there = (
-                    keys.index(selected.run_id) if selected and selected.run_id in lines else min(row, len(keys) - 1)
-                )
-                table.scroll_to(scrolled.x, scrolled.y, animate=False)
-                table.move_cursor(row=max(0, there), animate=False)
-            else:
-                self._panel("run", Text("no run is open" if not self._words else "no open run matches", "dim"))
-
     @property
     def _selected(self) -> Found | None:
         """The run under the cursor."""
-        table = self._table
-        if not table.is_valid_row_index(table.cursor_row):
-            return None
-        key = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
+        key = self._table.selected
         return next((run for run in self._open.runs if run.run_id == key), None)
 
     @on(DataTable.RowHighlighted, "#runs")
@@ -235,7 +179,7 @@ class Top(App[None]):
         self._said = None
         while (run := self._selected) is not None:
             if said is None:
-                self._panel("run", panels.run(run, None, "", self._width()))
+                self._beside.show_run(run, None)
             await asyncio.sleep(SETTLED)
             note = ""
             try:
@@ -243,7 +187,7 @@ class Top(App[None]):
                 self._said, self._limits[run.run_id] = (run.run_id, said), said.limits.usd
             except InterlockError as error:
                 note = f"{error}. This is what the server's index knows"
-            self._panel("run", panels.run(run, said, note, self._width()))
+            self._beside.show_run(run, said, note)
             await asyncio.sleep(EVERY)
 
     # -- keys -------------------------------------------------------------------------------------------
@@ -254,87 +198,24 @@ class Top(App[None]):
 
     @on(DataTable.RowSelected, "#runs")
     def _read_transcript(self) -> None:
-        if (run := self._selected) is None:
-            return
-
-        async def read(width: int) -> Text:
-            told = await self._interlock.transcript(run.run)
-            return panels.drawn(lambda to: conversation.show(to, told), width)
-
-        self.push_screen(Reading(f"{run.run} · transcript", read))
+        if (run := self._selected) is not None:
+            self.push_screen(transcript(self._interlock, run.run))
 
     def action_trace(self) -> None:
-        if (run := self._selected) is None:
-            return
-
-        async def read(width: int) -> Text:
-            root = await self._interlock.trace(run.run)
-            return Text("\n").join(waterfall.lines(root, datetime.now(UTC), width))
-
-        self.push_screen(Reading(f"{run.run} · trace", read))
+        if (run := self._selected) is not None:
+            self.push_screen(trace(self._interlock, run.run))
 
     def action_pause(self) -> None:
-        if (found := self._selected) is None:
-            return
-        run = self._interlock.get(found.run)
-        if found.state == "paused":
-            self._tell(partial(run.resume, SAID, self._by), f"{found.run} goes on")
-        else:
-            self._tell(
-                partial(run.pause, SAID, self._by), f"{found.run} waits before its next call; p again lets it go on"
-            )
+        if (run := self._selected) is not None:
+            self._orders.pause_or_resume(run)
 
     def action_kill(self) -> None:
-        if (run := self._selected) is None:
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                kill = self._interlock.get(run.run).kill
-                self._tell(partial(kill, SAID, self._by), f"kill sent to {run.run}")
-
-        then = "Its calls in flight are cancelled; no final answer is made. What it has done stays done."
-        self.push_screen(Ask(f"Kill {run.run}?", then), answered)
+        if (run := self._selected) is not None:
+            self._orders.kill(run)
 
     def action_decide(self, approve: bool) -> None:
         if (run := self._selected) is not None:
-            self._decide(run, approve)
-
-    @work(group="actions")
-    async def _decide(self, found: Found, approve: bool) -> None:
-        """Show what waits first, and decide it when that is confirmed."""
-        run = self._interlock.get(found.run)
-        try:
-            waiting = (await run.status()).pending_approvals
-        except InterlockError as error:
-            self._complain(error)
-            return
-        if not waiting:
-            self.notify(f"nothing waits for a decision in {found.run}", markup=False)
-            return
-        call = waiting[0]
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                done = "approved" if approve else "rejected"
-                # For these arguments: the call that waits may be another one when this is answered.
-                decide = partial(run.decide, call.call_id, approve, SAID, self._by, arguments_hash=call.arguments_hash)
-                self._tell(decide, f"{done}: {call.tool} of {found.run}")
-
-        self.push_screen(Ask(_asked(call, approve=approve), f"{call.call_id} of {found.run}: {call.why}"), answered)
-
-    @work(group="actions")
-    async def _tell(self, request: Callable[[], Awaitable[object]], done: str) -> None:
-        """Send something to a run, and say that it is sent."""
-        try:
-            await request()
-        except InterlockError as error:
-            self._complain(error)
-        else:
-            self.notify(done, markup=False)
-
-    def _complain(self, error: InterlockError) -> None:
-        self.notify(one_line(str(error)), severity="error", markup=False)
+            self._orders.decide(run, approve=approve)
 
     def action_sort(self) -> None:
         self._order = rows.ORDERS[(rows.ORDERS.index(self._order) + 1) % len(rows.ORDERS)]
@@ -359,11 +240,3 @@ class Top(App[None]):
     @on(Input.Submitted, "#filter")
     def _filter_stays(self) -> None:
         self._table.focus()
-
-
-def _asked(call: PendingApproval, *, approve: bool) -> str:
-    """What is answered with yes, the arguments whole."""
-    made = f"{call.tool}({approval.visible(call.arguments)})"
-    if call.kind == "outcome":
-        return f"{made}: {'it did take effect' if approve else 'it took no effect'}?"
-    return f"{'Approve' if approve else 'Reject'} {made}?"
