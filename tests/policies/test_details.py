@@ -26,6 +26,7 @@ from interlock.contracts import (
     Usage,
 )
 from interlock.policies import details
+from interlock.policies.markdown import code
 
 NOON = datetime(2026, 11, 23, 12, 0, 5, tzinfo=UTC)
 RUN = RunStatus(
@@ -208,5 +209,5 @@ def test_no_text_becomes_markup(texts: tuple[str, ...]) -> None:
 
 @given(ANYTHING)
 def test_a_span_of_code(text: str) -> None:
-    assert re.fullmatch(r"`[^`\n]+`", details.code(text))
-    assert len(details.code(text * 9)) <= 162
+    assert re.fullmatch(r"`[^`\n]+`", code(text))
+    assert len(code(text * 9)) <= 162
