@@ -29,20 +29,17 @@ from activities.agents import BadReference, Registry, load, reachable
 from activities.alert import AlertActivity
 from activities.alerting import Alerting
 from activities.apart import MOST_CALLS, serving_calls
-from activities.fleet_seen import FleetSeen
-from activities.gate import Gate
+from activities.fleet_gate import fleet_gate
 from activities.gauges import counting
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
 from activities.mcp import with_mcp_tools
-from activities.mirror import Mirror, max_age
 from activities.model import ModelActivity
 from activities.predicates import Predicates
 from activities.providers import Providers
 from activities.providers.pydantic_ai import PydanticAI
 from activities.providers.scripted import Scripted
 from activities.recall import RecallActivity
-from activities.reports import Reports
 from activities.seen import SeenAttempts
 from activities.sweep import SweepActivity
 from activities.tools import tool_activity
@@ -99,7 +96,8 @@ async def serving(
         stack.push_async_callback(known.close)
         whole = await stack.enter_async_context(with_mcp_tools(reachable(agents)))
         alerting = await stack.enter_async_context(Alerting(client.namespace))
-        gate = await _fleet(stack, client, fleet, alerting)
+        await stack.enter_async_context(_fleet(client, fleet, alerting))
+        gate = await stack.enter_async_context(fleet_gate(client, fleet, alerting))
         registry = Registry(whole, known, gate)
         metrics = of_client(client)
         metrics.begin(registry.dependencies())
@@ -154,35 +152,21 @@ def _apart(queue: str | None, fleet: str | None) -> tuple[str, str]:
     return queue, fleet
 
 
-async def _fleet(stack: AsyncExitStack, client: Client, fleet: str, alerting: Alerting) -> Gate:
-    """The fleet's switchboard, served by every worker and mirrored by each; and the gate in front of every call.
-    Nothing is served before the mirror has a state."""
-    await stack.enter_async_context(
-        Worker(
-            client,
-            task_queue=fleet,
-            workflows=[FleetControl],
-            activities=[SweepActivity(client).sweep, AlertActivity(alerting, of_client(client)).alert],
-            workflow_runner=_sandbox(),
-            max_cached_workflows=4,
-            max_concurrent_workflow_task_polls=2,
-            max_concurrent_activity_task_polls=1,
-            sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
-            max_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
-            default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
-        )
+def _fleet(client: Client, fleet: str, alerting: Alerting) -> Worker:
+    """What serves the fleet's switchboard: every worker process has one."""
+    return Worker(
+        client,
+        task_queue=fleet,
+        workflows=[FleetControl],
+        activities=[SweepActivity(client).sweep, AlertActivity(alerting, of_client(client)).alert],
+        workflow_runner=_sandbox(),
+        max_cached_workflows=4,
+        max_concurrent_workflow_task_polls=2,
+        max_concurrent_activity_task_polls=1,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        max_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
+        default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
     )
-    mirror = Mirror(client, fleet, max_age())
-    reports = Reports(client, fleet, worker=client.identity)
-    gate = Gate(mirror, reports)
-    await mirror.start()
-    stack.push_async_callback(mirror.stop)
-    seen = FleetSeen(mirror, of_client(client), alerting, worker=client.identity)
-    watching = asyncio.create_task(seen.watch())
-    stack.callback(watching.cancel)
-    reports.start()
-    stack.push_async_callback(reports.stop)
-    return gate
 
 
 def _sandbox() -> SandboxedWorkflowRunner:
