@@ -37,18 +37,20 @@ with workflow.unsafe.imports_passed_through():
         UserMessage,
     )
     from interlock.policies import approval, budget
-    from interlock.policies.budget import Refusal
     from interlock.policies.degradation import Trouble
     from workflows import (
         around,
         asking,
+        carrying,
         child_runs,
         ending,
         extending,
         ladder,
         model_turn,
+        pausing,
         reading,
         resolving,
+        run_status,
         seen,
         tool_calls,
     )
@@ -100,9 +102,9 @@ class AgentRun:
             if run.spec.plan and run.messages == 0:
                 await self._plan()
             while True:
-                await run.unpaused()
+                await pausing.unpaused(run)
                 if run.transcript is not None:
-                    return run.carry(run.transcript)
+                    return carrying.carry(run, run.transcript)
                 if (reason := budget.spent_up(run.spec.bounds, run.limits, run.spent)) is not None:
                     return await ladder.step_down(run, Trouble("limit", reason))
                 if (result := await self._step()) is not None:
@@ -123,7 +125,7 @@ class AgentRun:
         if reply.message.calls:
             await tool_calls.perform(run, reply)
         elif not run.steering:
-            if run.cut_to is not None and self._may_wait(f"the answer was cut off: {run.cut_to}"):
+            if run.cut_to is not None and pausing.for_money(run, f"the answer was cut off: {run.cut_to}"):
                 run.delta.append(UserMessage(text=model_turn.WHOLE_PROMPT))
                 return None
             cut = "the answer was cut off by its length" if reply.finish == "length" else None
@@ -137,25 +139,16 @@ class AgentRun:
         try:
             return await model_turn.take(run, purpose, tools=tools)
         except model_turn.TurnFailed as failure:
-            if failure.kind != "money" or not self._may_wait(failure.reason, failure.refusal):
+            if failure.kind != "money" or not pausing.for_money(run, failure.reason, failure.refusal):
                 raise
             return None
-
-    def _may_wait(self, reason: str, refusal: Refusal | None = None) -> bool:
-        """Whether a run that is out of money waits for some. One that works for another has a part of that one's money:
-        no person can give it more."""
-        run = self._run
-        if run.spec.on_budget != "pause" or run.task.parent is not None:
-            return False
-        run.wait_for_money(budget.way_out(reason, refusal), refusal.until if refusal else None)
-        return True
 
     @around.a_plan
     async def _plan(self) -> None:
         run = self._run
         run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
         while (reply := await self._taken("plan", tools=False)) is None:
-            await run.unpaused()
+            await pausing.unpaused(run)
         tool_calls.refuse(run, reply, "Not run: this was the time to plan.")
         run.delta.append(UserMessage(text=model_turn.CARRY_OUT_PROMPT))
 
@@ -175,13 +168,13 @@ class AgentRun:
     def pause(self, *args: Any) -> None:
         """Wait before the next call: ``{reason, by}``. What is in flight completes."""
         if (note := reading.signal(self._run, Note, args, "pause")) is not None:
-            self._run.pause(note)
+            pausing.pause(self._run, note)
 
     @workflow.signal
     def resume(self, *args: Any) -> None:
         """Go on: ``{reason, by}``."""
         if (note := reading.signal(self._run, Note, args, "resume")) is not None:
-            self._run.resume(note)
+            pausing.resume(self._run, note)
 
     @workflow.signal
     def steer(self, *args: Any) -> None:
@@ -205,7 +198,7 @@ class AgentRun:
     def decide(self, *args: Any) -> RunStatus:
         """Approve or reject a call that waits: ``{call_id, approve, reason, by, arguments_hash}``."""
         asking.decide(self._run, reading.update(Decision, args))
-        return self._run.status()
+        return run_status.status(self._run)
 
     @decide.validator
     def _decidable(self, *args: Any) -> None:
@@ -217,7 +210,7 @@ class AgentRun:
     def extend(self, *args: Any) -> RunStatus:
         """Raise limits of this run: ``{limits, by}``."""
         extending.extend(self._run, reading.update(Extension, args))
-        return self._run.status()
+        return run_status.status(self._run)
 
     @extend.validator
     def _extendable(self, *args: Any) -> None:
@@ -226,4 +219,4 @@ class AgentRun:
     @workflow.query
     def status(self, *args: Any) -> RunStatus:
         """State, step, what is spent and what remains."""
-        return self._run.status()
+        return run_status.status(self._run)

@@ -10,6 +10,7 @@ from temporalio import workflow
 
 from interlock.contracts import CallPart, Decided, Decision, PendingApproval, ToolSpec
 from interlock.policies import approval
+from workflows import pausing
 from workflows.run_state import Run
 
 KEPT_DECISIONS = 50
@@ -81,7 +82,7 @@ def _close(run: Run, decided: Decided) -> None:
 def at_work(run: Run) -> Iterator[None]:
     """One of several calls side by side is under way. When the last of them ends, only people are waited for."""
     run.working += 1
-    run.settle_clock()
+    pausing.settle_clock(run)
     try:
         yield
     except GeneratorExit:  # thrown away with its run, outside of the workflow: there is no clock any more
@@ -94,12 +95,12 @@ def at_work(run: Run) -> Iterator[None]:
 
 def _worked(run: Run) -> None:
     run.working -= 1
-    run.settle_clock()
+    pausing.settle_clock(run)
 
 
 def _waits(run: Run) -> None:
     """What is waited for has changed."""
-    run.settle_clock()
+    pausing.settle_clock(run)
     if run.state != "paused":  # whoever is held back by the pause says how it goes on
         run.enter("waiting_approval" if run.waiting else "running")
     run.show()

@@ -32,7 +32,6 @@ from interlock.contracts import (
     ChildEnded,
     ChildWaits,
     Limits,
-    Note,
     ParentRun,
     ToolResult,
     ToolSpec,
@@ -42,8 +41,9 @@ from interlock.contracts import (
 from interlock.policies import budget, children
 from interlock.policies.budget import Refusal
 from interlock.policies.children import Ended
-from workflows import grants
-from workflows.run_state import Child, Run
+from workflows import charging, grants, pausing
+from workflows.child import Child
+from workflows.run_state import Run
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ async def perform(run: Run, spec: ToolSpec, call: CallPart) -> ToolResult:
         following.cancel()
         raise
     child.over = True
-    run.child_ended(call.call_id, ended)
+    charging.child_ended(run, call.call_id, ended)
     if cut_off:
         following.cancel()
         raise asyncio.CancelledError
@@ -185,7 +185,7 @@ async def _end(run: Run, child: Child, work: asyncio.Task[Ended]) -> None:
         work.cancel()
         return
     await workflow.wait_condition(lambda: child.started or work.done())
-    await _signal(child, "kill", run.killed)
+    await child.tell("kill", run.killed)
 
 
 def _ended(child: Child, error: FailureError) -> Ended:
@@ -224,7 +224,7 @@ def heard(run: Run, said: ChildEnded | ChildWaits) -> None:
             child.told = result
         case ChildWaits(waits=waits):
             child.waits = waits
-            run.settle_clock()
+            pausing.settle_clock(run)
 
 
 async def tell_parent(run: Run, result: AgentResult) -> None:
@@ -248,7 +248,7 @@ async def _follow(run: Run, child: Child) -> None:
         await workflow.wait_condition(lambda: child.over or (child.started and run.paused is not None))
         if child.over or (note := run.paused) is None:
             return
-        await _signal(child, "pause", note)
+        await child.tell("pause", note)
         await workflow.wait_condition(lambda: child.over or run.paused is None or _only_others_work(run))
         if run.paused is not None and not child.over:
             run.clock.stop()
@@ -257,9 +257,9 @@ async def _follow(run: Run, child: Child) -> None:
         if run.paused is None:
             run.clock.start()
             run.enter("waiting_approval" if run.waiting else "running")
-            run.settle_clock()
+            pausing.settle_clock(run)
         if not child.over:
-            await _signal(child, "resume", run.resumed or note)
+            await child.tell("resume", run.resumed or note)
 
 
 async def telling_of_waits(run: Run, work: Awaitable[T]) -> T:
@@ -291,16 +291,8 @@ async def _tell_of_waits(run: Run, parent: ParentRun) -> None:
 
 
 def _stands_still(run: Run) -> bool:
-    return run.state == "paused" or run.waits_for_people
+    return run.state == "paused" or pausing.only_people(run)
 
 
 def _only_others_work(run: Run) -> bool:
     return run.report.under_way.keys() <= run.children.keys()
-
-
-async def _signal(child: Child, name: str, note: Note) -> None:
-    said = Note(reason=note.reason, by=note.by)
-    try:
-        await workflow.get_external_workflow_handle(child.id).signal(name, said)
-    except ApplicationError as error:  # it has just ended
-        workflow.logger.info("run %s was not told to %s: %s", child.id, name, error)

@@ -14,7 +14,7 @@ from interlock import options
 from interlock.accounts import agent_account, ledger_id
 from interlock.contracts import AgentResult, Note, Observation
 from interlock.telemetry import names
-from workflows import child_runs, grants, seen
+from workflows import charging, child_runs, grants, seen
 from workflows.killed import tell_fleet
 from workflows.run_state import Run
 
@@ -68,7 +68,7 @@ async def _stop(run: Run, work: asyncio.Task[Any]) -> None:
 
 async def _close(run: Run, result: AgentResult | Callable[[], AgentResult]) -> AgentResult:
     """Settle everything, and say how the run ended: after what is still in flight was charged."""
-    run.settle_abandoned()
+    charging.settle_abandoned(run)
     closed = result() if callable(result) else result
     run.clock.stop()
     run.enter("closed")

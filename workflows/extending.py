@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from interlock.contracts import Extension, Limits, Note
 from interlock.policies import budget, children
+from workflows import pausing
 from workflows.run_state import Run
 
 
 def extend(run: Run, extension: Extension) -> None:
     run.limits = raised(run, extension)
-    if run.short_of_money:
-        run.resume(Note(reason="extended", by=extension.by))
+    if pausing.short_of_money(run):
+        pausing.resume(run, Note(reason="extended", by=extension.by))
     run.show()
 
 

@@ -13,6 +13,7 @@ from interlock.contracts import CallPart, ToolResult, ToolSpec
 from interlock.policies import outcomes
 from interlock.policies.approval import OUTCOME
 from interlock.policies.outcomes import Next
+from workflows import pausing
 from workflows.asking import ask, at_work, pending
 from workflows.run_state import Run
 
@@ -68,7 +69,7 @@ async def settle(run: Run, unknown: Unknown, slots: asyncio.Semaphore, verify: V
         if step == "verify":
             async with slots:
                 with at_work(run):
-                    await run.unpaused()
+                    await pausing.unpaused(run)
                     result = await verify()
             found = outcomes.verified(spec.name, result.verdict or "unknown", result.content)
         else:

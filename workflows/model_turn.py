@@ -32,7 +32,7 @@ from interlock.policies.budget import Refusal
 from interlock.policies.routing import Choice, candidates, route, tier_of
 from interlock.telemetry import names
 from interlock.transcript import unusable
-from workflows import around, grants
+from workflows import around, charging, grants, pausing
 from workflows.circuits import Circuits
 from workflows.killed import stopped
 from workflows.run_state import Run
@@ -63,7 +63,7 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True, thrif
     circuits = Circuits()
     spoiled = 0
     while True:
-        await run.unpaused()
+        await pausing.unpaused(run)
         run.delta += run.steering
         run.steering = []
         try:
@@ -174,7 +174,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     if _out_of_time(run, call.purpose):
         raise TurnFailed(_time_is_spent(run), "time")
     left = _seconds_left(run, call.purpose)
-    run.sent(call)
+    charging.sent(run, call)
     run.report.sent(call.key, "model", "write")
     run.show()
     try:
@@ -187,7 +187,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
         )
     except ActivityError as error:
         attempts, unreported = _made(call, error)
-        run.settled(call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
+        charging.settled(run, call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
         run.told.attempted(call.model, attempts, unreported)
         if stopped(run, error):
             sent = any(attempt.fate != "unbilled" for attempt in attempts) or unreported > 0
@@ -195,7 +195,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
             raise asyncio.CancelledError from error
         run.report.over(call.key)
         raise
-    run.settled(call, reply.usage)
+    charging.settled(run, call, reply.usage)
     run.report.over(call.key)
     run.told.attempted(call.model, reply.attempts)
     return reply

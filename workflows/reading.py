@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from interlock.contracts import AgentTask, Carried, parse
 from interlock.telemetry import names
-from workflows import seen
+from workflows import carrying, seen
 from workflows.run_state import Run
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,7 +23,7 @@ def task(args: tuple[Any, ...]) -> tuple[Run, str | None]:
     given = args[0] if len(args) == 1 else None
     try:
         if isinstance(given, dict) and given.get("kind") == "interlock.carried":
-            return Run.carried(parse(Carried, given)), None
+            return carrying.carried(parse(Carried, given)), None
         if len(args) != 1:
             raise ValueError(f"AgentRun takes one AgentTask; {len(args)} arguments were given")
         return Run.fresh(parse(AgentTask, given)), None

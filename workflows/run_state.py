@@ -1,6 +1,7 @@
 """The state of one run, which everything in this room works on: one object, carried over continue-as-new.
 
-It holds counters, never the conversation: that is in history, and a worker rebuilds it from there.
+It holds counters, never the conversation: that is in history, and a worker rebuilds it from there. What is done with it
+stands in files of its own: ``carrying``, ``charging``, ``pausing``, ``run_status``.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 
 from temporalio import workflow
 
@@ -17,7 +17,6 @@ from interlock.contracts import (
     AgentResult,
     AgentSpec,
     AgentTask,
-    Carried,
     Decided,
     Leased,
     Limits,
@@ -27,10 +26,8 @@ from interlock.contracts import (
     Note,
     Outcome,
     PendingApproval,
-    Progress,
     Repeats,
     Routed,
-    RunStatus,
     Seen,
     Source,
     State,
@@ -40,54 +37,15 @@ from interlock.contracts import (
     UserMessage,
 )
 from interlock.policies import budget, children
-from interlock.policies.children import Ended
 from interlock.policies.freshness import still_open
 from workflows.call_report import CallReport
+from workflows.child import Child
 from workflows.seen import Told
 from workflows.shown import Shown
-
-NOTED = 2000
-"""Characters of a note's reason, at most."""
+from workflows.work_clock import WorkClock
 
 KEPT_ROUTES = 50
 """How many of the latest routing decisions ``status`` shows; they are all in history."""
-
-
-BUDGET = "interlock budget"
-"""Who pauses a run that is out of money, where its agent asks for that."""
-
-
-@dataclass
-class WorkClock:
-    """Seconds a run has worked. It stands still while the run waits for people."""
-
-    before: float = 0.0
-    since: datetime | None = None
-
-    def start(self) -> None:
-        self.since = self.since or workflow.now()
-
-    def stop(self) -> None:
-        self.before, self.since = self.seconds, None
-
-    @property
-    def seconds(self) -> float:
-        running = 0.0 if self.since is None else (workflow.now() - self.since).total_seconds()
-        return self.before + running
-
-
-@dataclass
-class Child:
-    """A run that this one has started, until it has ended. ``given``: what it may use, which nobody else can meanwhile.
-    ``told``: what it said of itself before it was cancelled. ``waits``: for people."""
-
-    id: str
-    agent: str
-    given: Limits
-    started: bool = False
-    over: bool = False
-    waits: bool = False
-    told: AgentResult | None = None
 
 
 @dataclass
@@ -146,82 +104,6 @@ class Run:
     def fresh(cls, task: AgentTask) -> Run:
         return cls(task=task, delta=[UserMessage(text=task.input)])
 
-    @classmethod
-    def carried(cls, given: Carried) -> Run:
-        """The run that ``given`` was carried from, going on."""
-        progress = given.progress
-        return cls(
-            task=given.task,
-            state="paused" if progress.paused else "running",
-            _spec=progress.spec,
-            limits=progress.limits,
-            step=progress.step,
-            calls=progress.calls,
-            messages=progress.messages,
-            last_reply=progress.last_reply,
-            delta=list(progress.delta),
-            tool_calls=progress.tool_calls,
-            refused_calls=progress.refused_calls,
-            clock=WorkClock(before=progress.worked),
-            by_model=dict(progress.by_model),
-            by_tool=dict(progress.by_tool),
-            routing=list(progress.routing),
-            paused=progress.paused,
-            ignored_signals=progress.ignored_signals,
-            tier=progress.tier,
-            bytes=progress.bytes,
-            last_model=progress.last_model,
-            last_tokens=progress.last_tokens,
-            leases=list(progress.leases),
-            seen=progress.seen,
-            open_windows=progress.open_windows,
-            decided=progress.decided,
-            of_children=progress.of_children,
-            report=CallReport(
-                completed=list(progress.completed_calls),
-                stopped=list(progress.stopped_calls),
-                unknown=list(progress.unknown_calls),
-            ),
-            repeats=progress.repeats,
-            circuits=dict(progress.circuits),
-            begun=progress.begun,
-        )
-
-    def carry(self, transcript: Transcript) -> Carried:
-        progress = Progress(
-            spec=self.spec,
-            limits=self.limits,
-            step=self.step,
-            calls=self.calls,
-            messages=self.messages,
-            last_reply=self.last_reply,
-            delta=(*self.delta, *self.steering),
-            tool_calls=self.tool_calls,
-            refused_calls=self.refused_calls,
-            worked=self.clock.seconds,
-            by_model=self.by_model,
-            by_tool=self.by_tool,
-            routing=tuple(self.routing),
-            paused=self.paused,
-            ignored_signals=self.ignored_signals,
-            tier=self.tier,
-            bytes=self.bytes,
-            last_model=self.last_model,
-            last_tokens=self.last_tokens,
-            leases=tuple(self.leases),
-            seen=self.seen,
-            open_windows=self.open_windows,
-            decided=self.decided,
-            of_children=self.of_children,
-            completed_calls=tuple(self.report.completed),
-            stopped_calls=tuple(self.report.stopped),
-            unknown_calls=tuple(self.report.unknown),
-            repeats=self.repeats,
-            circuits=self.circuits,
-            begun=self.begun,
-        )
-        return Carried(task=self.task, progress=progress, transcript=transcript)
-
     # -- what it is -----------------------------------------------------------------------------------
 
     @property
@@ -279,43 +161,11 @@ class Run:
             tool_calls=self.tool_calls,
         )
 
-    # -- what happens to it ---------------------------------------------------------------------------
-
-    def sent(self, call: ModelCall) -> None:
-        self.in_flight[call.key] = call
-
     @property
     def calls_in_flight(self) -> bool:
         return bool(self.in_flight or self.report.under_way)
 
-    def settled(self, call: ModelCall, usage: Usage) -> None:
-        """A call's fate is known, and charged."""
-        if self.in_flight.pop(call.key, None) is not None:
-            self.by_model[call.model] = self.by_model.get(call.model, Usage()) + usage
-            self.told.charged(self, call.model, usage)
-
-    def child_ended(self, call_id: str, ended: Ended) -> None:
-        """A run that was started for a call has ended: what it used is charged, and the rest may be spent again."""
-        child = self.children.pop(call_id)
-        for model, usage in children.charge(child.agent, child.given, ended).items():
-            self.by_model[model] = self.by_model.get(model, Usage()) + usage
-            self.of_children += usage
-        if ended.result is not None:
-            self.tool_calls += ended.result.tool_calls
-            for tool, times in ended.result.by_tool.items():
-                self.by_tool[tool] = self.by_tool.get(tool, 0) + times
-        if ended.how == "refused":
-            self.report.over(call_id)
-        elif ended.how != "result":
-            self.report.ended_child(call_id, ended.result.kill_report if ended.result else None)
-
-    def settle_abandoned(self) -> None:
-        """Charge the calls that the run ends without waiting for: all that they were granted."""
-        for call_id in list(self.children):
-            self.child_ended(call_id, Ended("lost", "it was not waited for"))
-        for call in list(self.in_flight.values()):
-            self.settled(call, budget.charge(call.price, call.grant, (), unreported=call.grant.attempts))
-            self.told.attempted(call.model, (), call.grant.attempts)
+    # -- what happens to it ---------------------------------------------------------------------------
 
     def said(self, call: ModelCall, reply: ModelReply) -> None:
         """A reply has joined the conversation."""
@@ -362,74 +212,11 @@ class Run:
             kill_report=self.report.after_a_kill() if outcome == "killed" else None,
         )
 
-    @property
-    def ending(self) -> bool:
-        """It is killed or cancelled."""
-        return self.killed is not None or self.cancelled
-
     def go_on(self) -> None:
         """Asked before anything is begun. Raises ``CancelledError`` in a run that is killed or cancelled: a call in
         flight may end by itself, and has used up its cancellation then; what comes after it would not be stopped."""
-        if self.ending:
+        if self.killed is not None or self.cancelled:
             raise asyncio.CancelledError
-
-    def pause(self, note: Note) -> None:
-        """Somebody wants it to wait. What they say replaces what Interlock said of its money."""
-        if self.paused is None or self.short_of_money:
-            self.paused = note
-
-    def wait_for_money(self, reason: str, until: datetime | None) -> None:
-        """Wait for somebody to give it more; or ``until`` then, when there may be more. A person's pause stays one."""
-        if self.paused is None:
-            self.paused, self.asks_again = Note(reason=reason[:NOTED], by=BUDGET), until
-
-    @property
-    def short_of_money(self) -> bool:
-        return self.paused is not None and self.paused.by == BUDGET
-
-    def resume(self, note: Note) -> None:
-        self.paused, self.resumed = None, note
-
-    async def unpaused(self) -> None:
-        """Wait while the run is paused, before each call; the time does not count."""
-        self.go_on()
-        if self.paused is None:
-            return
-        self.clock.stop()
-        await self._resumed()
-        self.go_on()
-        self.clock.start()
-        self.enter("waiting_approval" if self.waiting else "running")
-
-    async def _resumed(self) -> None:
-        while (note := self.paused) is not None:
-            self.enter("paused")
-            left = None
-            if self.short_of_money and self.asks_again is not None:
-                left = max(self.asks_again - workflow.now(), timedelta(seconds=1))
-            try:
-                await self._other_than(note, left)
-            except TimeoutError:
-                self.resume(Note(reason="there may be money again", by=BUDGET))
-
-    async def _other_than(self, note: Note, left: timedelta | None) -> None:
-        said = "then ask for money again"
-        await workflow.wait_condition(lambda: self.paused is not note, timeout=left, timeout_summary=said)
-
-    @property
-    def waits_for_people(self) -> bool:
-        """Of what is under way nothing works: it waits for a person, here or in runs that this one has started."""
-        theirs = sum(child.waits for child in self.children.values())
-        return bool(self.waiting or theirs) and self.working <= theirs
-
-    def settle_clock(self) -> None:
-        """What is waited for has changed. Of a run that is paused, the pause says when its time counts again."""
-        if self.state == "paused":
-            return
-        if self.waits_for_people:
-            self.clock.stop()
-        else:
-            self.clock.start()
 
     # -- how it is seen -------------------------------------------------------------------------------
 
@@ -441,38 +228,3 @@ class Run:
     def show(self) -> None:
         """Something that people look at has changed, or a call begins that may take long."""
         self.shown.change(self, at_once=False)
-
-    def status(self) -> RunStatus:
-        spent, remaining = self.spent, budget.left(self.limits, self.spent)
-        return RunStatus(
-            run=workflow.info().workflow_id,
-            agent=self.task.agent,
-            user_id=self.task.user_id,
-            state=self.state,
-            outcome=self.outcome,
-            reason=self.reason or (self.paused.reason if self.paused else None),
-            step=self.step,
-            tool_calls=self.tool_calls,
-            model=self.routing[-1].model if self.routing else None,
-            complexity=self.task.complexity,
-            limits=self.limits,
-            spent={name: plain(getattr(spent, name)) for name in remaining},
-            remaining={name: None if value is None else plain(value) for name, value in remaining.items()},
-            usage=self.usage,
-            routing=tuple(self.routing),
-            pending_approvals=tuple(self.waiting.values()),
-            breakers=tuple(f"{name}: {said}" for name, said in self.circuits.items()),
-            ignored_signals=self.ignored_signals,
-            kill_report=self.report.after_a_kill() if self.outcome == "killed" else None,
-        )
-
-
-def plain(value: Decimal | int | float) -> str:
-    """A figure as people write it: no exponent, no noise behind the millisecond."""
-    return (
-        f"{value:.3f}".rstrip("0").rstrip(".")
-        if isinstance(value, float)
-        else f"{value:f}"
-        if isinstance(value, Decimal)
-        else str(value)
-    )

@@ -22,6 +22,7 @@ from temporalio import workflow
 from interlock import search_attributes as sa
 from interlock.contracts import input_hash
 from interlock.policies import details
+from workflows.run_status import status
 
 if TYPE_CHECKING:
     from workflows.run_state import Run
@@ -42,7 +43,7 @@ class Shown:
 
     def change(self, run: Run, *, at_once: bool) -> None:
         """The run has changed: show it. ``at_once``: however often that happens, as with a change of state."""
-        workflow.set_current_details(details.of_run(run.status()))
+        workflow.set_current_details(details.of_run(status(run)))
         if run.state == "closed":
             self._upsert(run)  # nothing may come after it
             return

@@ -24,7 +24,7 @@ from interlock.contracts import (
 )
 from interlock.policies import approval, backoff, budget
 from interlock.policies.anomaly import REPEATED_PROMPT, fingerprint, repeated, too_many_calls
-from workflows import asking, child_runs, fates, relying
+from workflows import asking, child_runs, fates, pausing, relying
 from workflows.call_report import certainly_not
 from workflows.fates import Unknown
 from workflows.killed import stopped
@@ -114,7 +114,7 @@ async def _made(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen])
         )
 
     while rounds < run.spec.keeping.rounds:
-        await run.unpaused()
+        await pausing.unpaused(run)
         if (earlier := relying.used_again(run, spec, call)) is not None:
             return earlier
         go = await relying.ready(run, spec, call, basis, lambda need, asked: _attempt(run, need, asked), tried=tried)

@@ -22,6 +22,7 @@ from tests.conftest import Serve, activities
 from tests.fleet.environment import act, in_flight, replay_fleet, until, waiting
 from worker import serving
 from workflows.call_report import CallReport
+from workflows.carrying import carried, carry
 from workflows.run_state import Run
 
 
@@ -127,7 +128,7 @@ def test_what_a_kill_can_prove_is_carried_over_continue_as_new() -> None:
         stopped=[KilledCall(call_id="s1c2", tool="act")],
         unknown=[KilledCall(call_id="s1c3", tool="act")],
     )
-    assert Run.carried(run.carry(Transcript(spec=run.spec))).report == run.report
+    assert carried(carry(run, Transcript(spec=run.spec))).report == run.report
 
 
 async def test_a_plain_function_hears_of_the_kill_and_its_late_result_is_dropped(serve: Serve) -> None:

@@ -51,7 +51,7 @@ from interlock.policies.prices import most
 from interlock.telemetry.metrics import Instruments
 from tests.policies.attempts import EIGHTHS, TRIES, TRY, Activity, Try
 from tests.sizes import sized
-from workflows import grants, model_turn
+from workflows import carrying, charging, grants, model_turn
 from workflows.run_state import Run
 from workflows.seen import Told
 
@@ -175,7 +175,7 @@ class OneRun(RuleBasedStateMachine):
         is charged too much must not hide what another is charged too little."""
         run, provider = self.run, self.provider
         usd, tokens = provider.usd, provider.tokens
-        run.sent(call)
+        charging.sent(run, call)
         came = Activity(call.grant.attempts, lambda how: provider.asked(run, call, how)).run(tries)
         if isinstance(came, ActivityError):
             attempts, unreported = model_turn._made(call, came)
@@ -184,7 +184,7 @@ class OneRun(RuleBasedStateMachine):
             usage = budget.charge(call.price, call.grant, came)
         assert provider.usd - usd <= Fraction(usage.usd) <= call.grant.attempts * Fraction(call.grant.usd)
         assert provider.tokens - tokens <= usage.tokens
-        run.settled(call, usage)
+        charging.settled(run, call, usage)
         if usable and not isinstance(came, ActivityError):
             self.said(call, came, "r" * text)
 
@@ -264,8 +264,8 @@ class OneRun(RuleBasedStateMachine):
             case 0:
                 self.abandon(model, how)
             case 1:
-                carried = self.run.carry(Transcript(spec=self.run.spec)).model_dump_json()
-                self.run = unseen(Run.carried(Carried.model_validate_json(carried)))
+                carried = carrying.carry(self.run, Transcript(spec=self.run.spec)).model_dump_json()
+                self.run = unseen(carrying.carried(Carried.model_validate_json(carried)))
             case _:
                 with suppress(ValueError):
                     self.run.limits = budget.extend(self.run.limits, raised)
@@ -275,10 +275,10 @@ class OneRun(RuleBasedStateMachine):
         grant = self.granted(model, "step")
         if isinstance(grant, Grant):
             call = self.call(model, "step", grant)
-            self.run.sent(call)
+            charging.sent(self.run, call)
             for _ in range(grant.attempts):
                 self.provider.asked(self.run, call, how)
-            self.run.settle_abandoned()
+            charging.settle_abandoned(self.run)
 
     @invariant()
     def billed_is_charged_and_charged_is_within_the_limit(self) -> None:
