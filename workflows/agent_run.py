@@ -54,6 +54,7 @@ with workflow.unsafe.imports_passed_through():
         seen,
         tool_calls,
     )
+    from workflows.failed_calls import TurnFailed
 
 
 @workflow.defn(name="AgentRun")
@@ -109,7 +110,7 @@ class AgentRun:
                     return await ladder.step_down(run, Trouble("limit", reason))
                 if (result := await self._step()) is not None:
                     return result
-        except model_turn.TurnFailed as failure:
+        except TurnFailed as failure:
             kind: Literal["limit", "models"] = "models" if failure.kind == "models" else "limit"
             return await ladder.step_down(run, Trouble(kind, failure.reason, money=failure.kind == "money"))
 
@@ -138,7 +139,7 @@ class AgentRun:
         run = self._run
         try:
             return await model_turn.take(run, purpose, tools=tools)
-        except model_turn.TurnFailed as failure:
+        except TurnFailed as failure:
             if failure.kind != "money" or not pausing.for_money(run, failure.reason, failure.refusal):
                 raise
             return None

@@ -11,7 +11,8 @@ from interlock.policies import budget
 from interlock.policies.degradation import FINAL_ANSWER_PROMPT, NOTICE, Trouble, aged, rungs
 from interlock.telemetry import names
 from workflows import around, seen
-from workflows.model_turn import TurnFailed, take
+from workflows.failed_calls import TurnFailed
+from workflows.model_turn import take
 from workflows.run_state import Run
 
 

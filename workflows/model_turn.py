@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
-    ApplicationError,
-    TimeoutType,
 )
-from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock import options, ports
 from interlock.contracts import (
-    Attempt,
     Grant,
     ModelCall,
     ModelReply,
     Purpose,
     Tier,
-    Unreadable,
     UserMessage,
 )
-from interlock.errors import action_for
 from interlock.policies import budget
 from interlock.policies.budget import Refusal
 from interlock.policies.routing import Choice, candidates, route, tier_of
@@ -34,6 +25,7 @@ from interlock.telemetry import names
 from interlock.transcript import unusable
 from workflows import around, charging, grants, pausing
 from workflows.circuits import Circuits
+from workflows.failed_calls import TurnFailed, attempts_made, explain, timed_out
 from workflows.killed import stopped
 from workflows.run_state import Run
 
@@ -44,16 +36,6 @@ CLASSIFY_PROMPT = (
     "How hard is the task below? simple: one look-up or a short answer. medium: several steps. complex: long "
     "reasoning or many sources. Answer with one word: simple, medium or complex.\n\n{input}"
 )
-
-
-@dataclass
-class TurnFailed(Exception):
-    """No model gave a usable reply. ``kind``: it was a limit on money, one on time, or the models themselves.
-    ``refusal``: of money, what was in the way."""
-
-    reason: str
-    kind: Literal["money", "time", "models"]
-    refusal: Refusal | None = None
 
 
 async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True, thrifty: bool = False) -> ModelReply:
@@ -76,9 +58,9 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True, thrif
         try:
             reply = await _execute(run, call)
         except ActivityError as error:
-            failed[choice.model] = _explain(error)
+            failed[choice.model] = explain(error)
             circuits.met(run, choice.model, error)
-            if _timed_out(error) and _out_of_time(run, purpose, margin=1.0):
+            if timed_out(error) and _out_of_time(run, purpose, margin=1.0):
                 raise TurnFailed(_time_is_spent(run), "time") from error
             continue
         run.circuits.pop(choice.model, None)
@@ -186,7 +168,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
             ),
         )
     except ActivityError as error:
-        attempts, unreported = _made(call, error)
+        attempts, unreported = attempts_made(call, error)
         charging.settled(run, call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
         run.told.attempted(call.model, attempts, unreported)
         if stopped(run, error):
@@ -216,56 +198,7 @@ def _time_is_spent(run: Run) -> str:
     return f"the time budget of {run.limits.seconds:g} s is spent"
 
 
-def _timed_out(error: ActivityError) -> bool:
-    return isinstance(error.cause, TimedOut) or _kind(error) == "ModelTimeout"
-
-
-def _kind(error: ActivityError) -> str | None:
-    return error.cause.type if isinstance(error.cause, ApplicationError) else None
-
-
-def _made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt], int]:
-    """The attempts of a call that failed, and how many more there may have been that nobody told of."""
-    granted = call.grant.attempts
-    match error.cause:
-        case ApplicationError(details=[Unreadable(), *_]):
-            return [], granted
-        case ApplicationError(details=[told, *_]):
-            return _attempts(told), 0
-        case ApplicationError(type="TranscriptMismatch"):
-            return [], 0
-        case ApplicationError():  # not one of ours, such as a result that was too large: nobody says what was made
-            return [], granted
-        case TimedOut(type=TimeoutType.SCHEDULE_TO_START):
-            return [], 0
-        case TimedOut(last_heartbeat_details=details, type=kind):
-            told = _attempts(details[0]) if details else []
-            # Time ran out between attempts, or in one: at most one did not get to say that it began. Where all
-            # attempts were used, each that is not on record was made.
-            most = len(told) + 1 if kind == TimeoutType.SCHEDULE_TO_CLOSE else granted
-            return told, max(0, min(most, granted) - len(told))
-        case _:  # cancelled between two attempts, or abandoned: nobody says how many there were
-            return [], granted
-
-
-def _attempts(told: Sequence[Any] | Unreadable) -> list[Attempt]:
-    return [] if isinstance(told, Unreadable) else [Attempt.model_validate(each) for each in told]
-
-
 def _summary(run: Run, call: ModelCall) -> str:
     """``claude-sonnet-4-5 · step 3 · $0.0144 of $0.50``: what was spent before the call is all one can know."""
     what = {"step": f"step {call.step}", "final": "final answer"}.get(call.purpose, call.purpose)
     return f"{call.model.partition(':')[2]} · {what} · {budget.spent_of(run.usage.usd, run.limits.usd)}"
-
-
-def _explain(error: ActivityError) -> str:
-    """Why a call failed, in words, when another model may be asked instead. Raises when none may."""
-    match error.cause:
-        case ApplicationError(type=kind, message=message):
-            if action_for(kind) == "give_up":
-                raise TurnFailed(f"{kind}: {message}", "money" if kind == "BudgetExceeded" else "models")
-            return f"{kind}: {message}"
-        case TimedOut():
-            return "ModelTimeout: no worker reported an answer in time"
-        case _:
-            return str(error.cause or error)

@@ -51,7 +51,7 @@ from interlock.policies.prices import most
 from interlock.telemetry.metrics import Instruments
 from tests.policies.attempts import EIGHTHS, TRIES, TRY, Activity, Try
 from tests.sizes import sized
-from workflows import carrying, charging, grants, model_turn
+from workflows import carrying, charging, failed_calls, grants
 from workflows.run_state import Run
 from workflows.seen import Told
 
@@ -178,7 +178,7 @@ class OneRun(RuleBasedStateMachine):
         charging.sent(run, call)
         came = Activity(call.grant.attempts, lambda how: provider.asked(run, call, how)).run(tries)
         if isinstance(came, ActivityError):
-            attempts, unreported = model_turn._made(call, came)
+            attempts, unreported = failed_calls.attempts_made(call, came)
             usage = budget.charge(call.price, call.grant, attempts, unreported=unreported)
         else:
             usage = budget.charge(call.price, call.grant, came)
