@@ -42,9 +42,10 @@ with workflow.unsafe.imports_passed_through():
         around,
         asking,
         carrying,
-        child_runs,
         ending,
         extending,
+        following,
+        for_parent,
         ladder,
         model_turn,
         pausing,
@@ -72,7 +73,7 @@ class AgentRun:
             raise ApplicationError(f"invalid task: {self._refusal}", type="InvalidTask", non_retryable=True)
         run = self._run
         run.clock.start()
-        work = asyncio.create_task(child_runs.telling_of_waits(run, self._work()))
+        work = asyncio.create_task(for_parent.telling_of_waits(run, self._work()))
         try:
             await workflow.wait_condition(lambda: work.done() or run.killed is not None)
         except asyncio.CancelledError:
@@ -187,13 +188,13 @@ class AgentRun:
     def child_ended(self, *args: Any) -> None:
         """What a run that this one started, and that was cancelled, had done: ``{run, call_id, result}``."""
         if (ended := reading.signal(self._run, ChildEnded, args, "child_ended")) is not None:
-            child_runs.heard(self._run, ended)
+            following.heard(self._run, ended)
 
     @workflow.signal
     def child_waits(self, *args: Any) -> None:
         """That a run that this one started waits for people, or goes on: ``{run, call_id, waits}``."""
         if (said := reading.signal(self._run, ChildWaits, args, "child_waits")) is not None:
-            child_runs.heard(self._run, said)
+            following.heard(self._run, said)
 
     @workflow.update
     def decide(self, *args: Any) -> RunStatus:

@@ -1,13 +1,22 @@
-"""A run that this one has started: what is known of it until it has ended, and how it is told something."""
+"""A run that this one has started: what is known of it until it has ended, how it is told something, how it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import (
+    ApplicationError,
+    ChildWorkflowError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
 
-from interlock.contracts import AgentResult, Limits, Note
+from interlock.contracts import AgentResult, Limits, Note, parse
+from interlock.policies.children import Ended
+
+NO_CALL_MADE = ("InvalidTask", "UnknownAgent", "UnpricedModel")
 
 
 @dataclass
@@ -30,3 +39,29 @@ class Child:
             await workflow.get_external_workflow_handle(self.id).signal(name, said)
         except ApplicationError as error:  # it has just ended
             workflow.logger.info("run %s was not told to %s: %s", self.id, name, error)
+
+
+def how_ended(child: Child, error: FailureError) -> Ended:
+    """How it ended, from what Temporal tells of it."""
+    cause = error.cause if isinstance(error, ChildWorkflowError) else error
+    match cause:
+        case WorkflowAlreadyStartedError():
+            return Ended("refused", f"a run with the id {child.id} is already under way")
+        case ApplicationError(type="RunKilled", details=[result, *_]):
+            killed = _result(result)
+            return Ended("killed", (killed.reason if killed else None) or "it does not say why", killed)
+        case ApplicationError(type=kind, message=message) if kind in NO_CALL_MADE:
+            return Ended("refused", f"{kind}: {message}")
+        case ApplicationError(type=kind, message=message):
+            return Ended("failed", f"{kind}: {message}")
+        case _ if is_cancelled_exception(error):
+            return Ended("cancelled", result=child.told)
+        case _:
+            return Ended("lost", str(cause))
+
+
+def _result(told: object) -> AgentResult | None:
+    try:
+        return parse(AgentResult, told)
+    except ValueError:
+        return None

@@ -10,18 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import (
-    ApplicationError,
-    ChildWorkflowError,
-    FailureError,
-    WorkflowAlreadyStartedError,
-    is_cancelled_exception,
-)
+from temporalio.exceptions import FailureError
 
 from interlock import options
 from interlock import search_attributes as sa
@@ -29,28 +21,22 @@ from interlock.contracts import (
     AgentResult,
     AgentTask,
     CallPart,
-    ChildEnded,
-    ChildWaits,
     Limits,
     ParentRun,
     ToolResult,
     ToolSpec,
     input_hash,
-    parse,
 )
 from interlock.policies import budget, children
 from interlock.policies.budget import Refusal
 from interlock.policies.children import Ended
-from workflows import charging, grants, pausing
-from workflows.child import Child
+from workflows import charging, grants
+from workflows.child import Child, how_ended
+from workflows.following import follow
 from workflows.run_state import Run
-
-T = TypeVar("T")
 
 LONGEST_ID = 250
 """The server refuses ids of more than 1000 bytes, and what is refused there wedges the run."""
-
-NO_CALL_MADE = ("InvalidTask", "UnknownAgent", "UnpricedModel")
 
 
 async def perform(run: Run, spec: ToolSpec, call: CallPart) -> ToolResult:
@@ -70,7 +56,7 @@ async def perform(run: Run, spec: ToolSpec, call: CallPart) -> ToolResult:
         return ToolResult(content=f"Not run: {given.reason}.", is_error=True)
     child = Child(id=_id(call), agent=agent, given=given)
     run.children[call.call_id] = child
-    following = asyncio.create_task(_follow(run, child))
+    following = asyncio.create_task(follow(run, child))
     try:
         ended, cut_off = await _until_ended(run, child, _task(run, call, child))
     except BaseException:
@@ -175,7 +161,7 @@ async def _work(child: Child, task: AgentTask) -> Ended:
         child.started = True
         return Ended("result", result=await handle)
     except FailureError as error:
-        return _ended(child, error)
+        return how_ended(child, error)
 
 
 async def _end(run: Run, child: Child, work: asyncio.Task[Ended]) -> None:
@@ -186,113 +172,3 @@ async def _end(run: Run, child: Child, work: asyncio.Task[Ended]) -> None:
         return
     await workflow.wait_condition(lambda: child.started or work.done())
     await child.tell("kill", run.killed)
-
-
-def _ended(child: Child, error: FailureError) -> Ended:
-    """How it ended, from what Temporal tells of it."""
-    cause = error.cause if isinstance(error, ChildWorkflowError) else error
-    match cause:
-        case WorkflowAlreadyStartedError():
-            return Ended("refused", f"a run with the id {child.id} is already under way")
-        case ApplicationError(type="RunKilled", details=[result, *_]):
-            killed = _result(result)
-            return Ended("killed", (killed.reason if killed else None) or "it does not say why", killed)
-        case ApplicationError(type=kind, message=message) if kind in NO_CALL_MADE:
-            return Ended("refused", f"{kind}: {message}")
-        case ApplicationError(type=kind, message=message):
-            return Ended("failed", f"{kind}: {message}")
-        case _ if is_cancelled_exception(error):
-            return Ended("cancelled", result=child.told)
-        case _:
-            return Ended("lost", str(cause))
-
-
-def _result(told: object) -> AgentResult | None:
-    try:
-        return parse(AgentResult, told)
-    except ValueError:
-        return None
-
-
-def heard(run: Run, said: ChildEnded | ChildWaits) -> None:
-    """What a run that this one has started tells of itself."""
-    child = run.children.get(said.call_id)
-    if child is None or child.id != said.run:
-        return
-    match said:
-        case ChildEnded(result=result):
-            child.told = result
-        case ChildWaits(waits=waits):
-            child.waits = waits
-            pausing.settle_clock(run)
-
-
-async def tell_parent(run: Run, result: AgentResult) -> None:
-    """Tell the run that this one worked for what it had done. Where it is not told, it is charged all that it gave."""
-    if (parent := run.task.parent) is None:
-        return
-    ended = ChildEnded(run=workflow.info().workflow_id, call_id=parent.call_id, result=result)
-    try:
-        await workflow.get_external_workflow_handle(parent.run).signal("child_ended", ended)
-    except ApplicationError as error:
-        workflow.logger.warning("run %s was not told: %s", parent.run, error)
-
-
-# -- meanwhile --------------------------------------------------------------------------------------------------
-
-
-async def _follow(run: Run, child: Child) -> None:
-    """A pause of this run reaches it, and so does the resumption. Once nothing else is under way, this run waits as
-    well, and the time does not count."""
-    while True:
-        await workflow.wait_condition(lambda: child.over or (child.started and run.paused is not None))
-        if child.over or (note := run.paused) is None:
-            return
-        await child.tell("pause", note)
-        await workflow.wait_condition(lambda: child.over or run.paused is None or _only_others_work(run))
-        if run.paused is not None and not child.over:
-            run.clock.stop()
-            run.enter("paused")
-            await workflow.wait_condition(lambda: child.over or run.paused is None)
-        if run.paused is None:
-            run.clock.start()
-            run.enter("waiting_approval" if run.waiting else "running")
-            pausing.settle_clock(run)
-        if not child.over:
-            await child.tell("resume", run.resumed or note)
-
-
-async def telling_of_waits(run: Run, work: Awaitable[T]) -> T:
-    """Do ``work``; and tell the run that this one works for, whose time would count, when it begins to wait for people
-    and when it goes on."""
-    if (parent := run.task.parent) is None:
-        return await work
-    telling = asyncio.create_task(_tell_of_waits(run, parent))
-    try:
-        return await work
-    finally:
-        telling.cancel()
-
-
-async def _tell_of_waits(run: Run, parent: ParentRun) -> None:
-    told = False
-
-    def changed() -> bool:
-        return told is not _stands_still(run)
-
-    while True:
-        await workflow.wait_condition(changed)
-        told = not told
-        said = ChildWaits(run=workflow.info().workflow_id, call_id=parent.call_id, waits=told)
-        try:
-            await workflow.get_external_workflow_handle(parent.run).signal("child_waits", said)
-        except ApplicationError as error:  # it has just ended
-            workflow.logger.info("run %s was not told: %s", parent.run, error)
-
-
-def _stands_still(run: Run) -> bool:
-    return run.state == "paused" or pausing.only_people(run)
-
-
-def _only_others_work(run: Run) -> bool:
-    return run.report.under_way.keys() <= run.children.keys()

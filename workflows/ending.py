@@ -14,7 +14,7 @@ from interlock import options
 from interlock.accounts import agent_account, ledger_id
 from interlock.contracts import AgentResult, Note, Observation
 from interlock.telemetry import names
-from workflows import charging, child_runs, grants, seen
+from workflows import charging, for_parent, grants, seen
 from workflows.killed import tell_fleet
 from workflows.run_state import Run
 
@@ -32,7 +32,7 @@ async def cancelled(run: Run, work: asyncio.Task[Any]) -> None:
     """End a run that Temporal has cancelled."""
     await _stop(run, work)
     closed = await _close(run, lambda: run.result("cancelled", "", "notice", "cancelled"))
-    await child_runs.tell_parent(run, closed)
+    await for_parent.tell_parent(run, closed)
 
 
 async def killed(run: Run, work: asyncio.Task[Any], note: Note) -> ApplicationError:
