@@ -21,7 +21,7 @@ from activities.validation import problems
 from interlock import options, ports
 from interlock.contracts import Attempt, Message, ModelCall, ModelReply, ToolMessage, Transcript, Unreadable
 from interlock.errors import Failure
-from interlock.policies import budget, freshness
+from interlock.policies import charges, freshness
 
 log = structlog.get_logger("interlock.model")
 
@@ -66,7 +66,7 @@ class ModelActivity(ports.Models):
 
     async def _attempt(self, call: ModelCall, transcript: Transcript, attempts: list[Attempt]) -> ModelReply:
         # Temporal counts attempts too, but from 1 again after `activity reset`: money is not reset by that.
-        if budget.may_be_billed(attempts) >= call.grant.attempts:
+        if charges.may_be_billed(attempts) >= call.grant.attempts:
             raise Failure("BudgetExceeded", f"the {call.grant.attempts} attempts that were granted are used up")
         info = activity.info()
         patience = options.patience(info.start_to_close_timeout or options.HEARTBEAT_TIMEOUT)
@@ -87,7 +87,7 @@ class ModelActivity(ports.Models):
             response_model=answer.response_model,
             problems=problems(answer.message, transcript.spec),
             attempts=tuple(attempts),
-            usage=budget.charge(call.price, call.grant, attempts),
+            usage=charges.charge(call.price, call.grant, attempts),
             seconds=round(time.monotonic() - began, 3),
         )
         await self._journal.put(call.key, reply)
@@ -122,8 +122,8 @@ def _for_predicates(began: float) -> float:
 
 def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> ModelReply:
     """An answer that was found in the journal, with the attempts that were made since it was given."""
-    made = budget.joined(paid.attempts, attempts)
-    return paid.model_copy(update={"attempts": tuple(made), "usage": budget.charge(call.price, call.grant, made)})
+    made = charges.joined(paid.attempts, attempts)
+    return paid.model_copy(update={"attempts": tuple(made), "usage": charges.charge(call.price, call.grant, made)})
 
 
 def earlier_attempts() -> list[Attempt]:

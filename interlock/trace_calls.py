@@ -15,7 +15,7 @@ from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock.contracts import Attempt, ModelCall, ModelReply, ToolResult
 from interlock.history import Activities, ActivityEvent
-from interlock.policies import budget
+from interlock.policies import charges
 from interlock.ports import TOOL_PREFIX
 from interlock.present import one_line
 from interlock.spans.facts import CURRENT, NEXT, Began, Ended, Fact
@@ -93,7 +93,7 @@ class Calls:
             return Ended(self._id(activity), at, "done", "", activity.attempt, lost, reply.usage)
         state, error = await self._outcome(activity)
         made = _on_record(await self.converter.decode_failure(activity.failure)) if activity.failure else ()
-        usage = budget.charge(call.price, call.grant, made)
+        usage = charges.charge(call.price, call.grant, made)
         lost = _lost(made) or self._earlier(activity)
         return Ended(self._id(activity), at, state, error, activity.attempt, lost, usage)
 

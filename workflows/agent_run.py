@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
         Steer,
         UserMessage,
     )
-    from interlock.policies import approval, budget
+    from interlock.policies import approval, limit
     from interlock.policies.degradation import Trouble
     from workflows import (
         around,
@@ -107,7 +107,7 @@ class AgentRun:
                 await pausing.unpaused(run)
                 if run.transcript is not None:
                     return carrying.carry(run, run.transcript)
-                if (reason := budget.spent_up(run.spec.bounds, run.limits, run.spent)) is not None:
+                if (reason := limit.spent_up(run.spec.bounds, run.limits, run.spent)) is not None:
                     return await ladder.step_down(run, Trouble("limit", reason))
                 if (result := await self._step()) is not None:
                     return result

@@ -15,7 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from opentelemetry.util.types import Attributes
 from temporalio import workflow
 
-from interlock.policies.budget import left
+from interlock.policies.limit import left
 from interlock.policies.low import crossed
 from interlock.telemetry import names, traces
 from workflows.run_state import Run

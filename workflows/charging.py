@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.contracts import ModelCall, Usage
-from interlock.policies import budget, children
+from interlock.policies import charges, children
 from interlock.policies.children import Ended
 from workflows.run_state import Run
 
@@ -40,5 +40,5 @@ def settle_abandoned(run: Run) -> None:
     for call_id in list(run.children):
         child_ended(run, call_id, Ended("lost", "it was not waited for"))
     for call in list(run.in_flight.values()):
-        settled(run, call, budget.charge(call.price, call.grant, (), unreported=call.grant.attempts))
+        settled(run, call, charges.charge(call.price, call.grant, (), unreported=call.grant.attempts))
         run.told.attempted(call.model, (), call.grant.attempts)

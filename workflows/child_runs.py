@@ -27,7 +27,7 @@ from interlock.contracts import (
     ToolSpec,
     input_hash,
 )
-from interlock.policies import budget, children
+from interlock.policies import children, limit
 from interlock.policies.budget import Refusal
 from interlock.policies.children import Ended
 from workflows import charging, grants
@@ -79,7 +79,7 @@ async def _given(run: Run, spec: ToolSpec) -> Limits | Refusal:
         await asyncio.sleep(0)
         limits, spent = run.limits, run.committed
         calls = None if limits.tool_calls is None else limits.tool_calls - spent.tool_calls
-        seconds = budget.seconds_left(limits, spent, budget.seconds_held_back(limits, begun=True))
+        seconds = limit.seconds_left(limits, spent, limit.seconds_held_back(limits, begun=True))
         return children.carve(
             spec.agent_limits or Limits(), grants.to_give(run), seconds=seconds, tool_calls=calls, among=run.asking
         )

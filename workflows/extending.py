@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.contracts import Extension, Limits, Note
-from interlock.policies import budget, children
+from interlock.policies import children, limit
 from workflows import pausing
 from workflows.run_state import Run
 
@@ -21,4 +21,4 @@ def raised(run: Run, extension: Extension) -> Limits:
         raise ValueError("the run has not resolved its agent yet; try again in a moment")
     if (why := children.not_its_own(run.task, extension.limits)) is not None:
         raise ValueError(why)
-    return budget.extend(run.limits, extension.limits)
+    return limit.extend(run.limits, extension.limits)

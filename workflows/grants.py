@@ -22,7 +22,7 @@ from interlock.contracts import (
     SettleCall,
     Settlement,
 )
-from interlock.policies import budget
+from interlock.policies import budget, limit, money
 from interlock.policies.budget import Kept, Refusal, Room
 from interlock.policies.prices import most
 from interlock.telemetry import names
@@ -151,7 +151,7 @@ def _tranche(run: Run, account: Account) -> Decimal:
 async def _request(run: Run, account: Account, request: LeaseRequest) -> LeaseReply | str:
     """The account's answer; or why there is none, in words."""
     call = LeaseCall(account=account.name, request=request, limit_usd=account.usd, window=account.window)
-    left = budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=run.messages > 0))
+    left = limit.seconds_left(run.limits, run.spent, limit.seconds_held_back(run.limits, begun=run.messages > 0))
     run.go_on()
     try:
         return await workflow.execute_activity_method(
@@ -178,10 +178,10 @@ def _unanswered(account: Account, error: ActivityError) -> str:
 def _refused(account: Account, reply: LeaseReply | str) -> str:
     if isinstance(reply, str):
         return reply
-    # The limit in force: an operator's outranks the one the agent declares.
-    limit = account.usd if reply.limit_usd is None else reply.limit_usd
+    # An operator's limit outranks the one the agent declares.
+    in_force = account.usd if reply.limit_usd is None else reply.limit_usd
     window = _WINDOWS[reply.window or account.window]
-    said = f"account {account.name}: its {budget.dollars(limit)} for {window} is spent"
+    said = f"account {account.name}: its {money.dollars(in_force)} for {window} is spent"
     return said if reply.window_ends is None else f"{said}; the window ends {reply.window_ends:%Y-%m-%d %H:%M} UTC"
 
 

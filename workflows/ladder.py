@@ -7,7 +7,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from interlock import options, ports
 from interlock.contracts import AgentResult, RecallCall, Recalled, UserMessage, input_hash
-from interlock.policies import budget
+from interlock.policies import limit
 from interlock.policies.degradation import FINAL_ANSWER_PROMPT, NOTICE, Trouble, aged, rungs
 from interlock.telemetry import names
 from workflows import around, seen
@@ -59,7 +59,7 @@ async def _recalled(run: Run) -> Recalled:
     run.go_on()
     try:
         return await workflow.execute_activity_method(
-            ports.Recall.recall, call, **options.recall(run.task, left=budget.seconds_left(run.limits, run.spent))
+            ports.Recall.recall, call, **options.recall(run.task, left=limit.seconds_left(run.limits, run.spent))
         )
     except ActivityError as error:
         if is_cancelled_exception(error):

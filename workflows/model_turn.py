@@ -18,7 +18,7 @@ from interlock.contracts import (
     Tier,
     UserMessage,
 )
-from interlock.policies import budget
+from interlock.policies import charges, limit, money
 from interlock.policies.budget import Refusal
 from interlock.policies.routing import Choice, candidates, route, tier_of
 from interlock.telemetry import names
@@ -164,12 +164,12 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
             ports.Models.model,
             call,
             **options.model(
-                run.task, call, seconds=budget.call_seconds(run.limits, left), left=left, summary=_summary(run, call)
+                run.task, call, seconds=limit.call_seconds(run.limits, left), left=left, summary=_summary(run, call)
             ),
         )
     except ActivityError as error:
         attempts, unreported = attempts_made(call, error)
-        charging.settled(run, call, budget.charge(call.price, call.grant, attempts, unreported=unreported))
+        charging.settled(run, call, charges.charge(call.price, call.grant, attempts, unreported=unreported))
         run.told.attempted(call.model, attempts, unreported)
         if stopped(run, error):
             sent = any(attempt.fate != "unbilled" for attempt in attempts) or unreported > 0
@@ -186,7 +186,7 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
 def _seconds_left(run: Run, purpose: Purpose) -> float | None:
     """What a call may take of the run's time, less what is kept for a final answer; ``None``: not limited."""
     begun = run.messages > 0 and purpose != "final"
-    return budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=begun))
+    return limit.seconds_left(run.limits, run.spent, limit.seconds_held_back(run.limits, begun=begun))
 
 
 def _out_of_time(run: Run, purpose: Purpose, margin: float = 0.0) -> bool:
@@ -201,4 +201,4 @@ def _time_is_spent(run: Run) -> str:
 def _summary(run: Run, call: ModelCall) -> str:
     """``claude-sonnet-4-5 · step 3 · $0.0144 of $0.50``: what was spent before the call is all one can know."""
     what = {"step": f"step {call.step}", "final": "final answer"}.get(call.purpose, call.purpose)
-    return f"{call.model.partition(':')[2]} · {what} · {budget.spent_of(run.usage.usd, run.limits.usd)}"
+    return f"{call.model.partition(':')[2]} · {what} · {money.spent_of(run.usage.usd, run.limits.usd)}"

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from interlock import options, ports
 from interlock.contracts import CallPart, Seen, ToolCall, ToolMessage, ToolResult, ToolSpec
-from interlock.policies import backoff, budget
+from interlock.policies import backoff, limit
 from workflows import child_runs, fates, pausing, relying
 from workflows.answers import DESCRIBED, answer, describe, refused
 from workflows.call_report import certainly_not
@@ -89,7 +89,7 @@ async def _another_worker(run: Run, spec: ToolSpec, call: CallPart, asked: int) 
 
 
 def _seconds_left(run: Run) -> float | None:
-    return budget.seconds_left(run.limits, run.spent, budget.seconds_held_back(run.limits, begun=True))
+    return limit.seconds_left(run.limits, run.spent, limit.seconds_held_back(run.limits, begun=True))
 
 
 async def attempt(run: Run, spec: ToolSpec, call: CallPart, *, verify: bool = False) -> ToolResult:
@@ -154,7 +154,7 @@ async def _execute(
             run.task,
             spec,
             retry,
-            seconds=budget.call_seconds(run.limits, left, spec.timeout),
+            seconds=limit.call_seconds(run.limits, left, spec.timeout),
             left=left,
             summary=f"did it take effect? {describe(call)}" if verify else describe(call),
         ),

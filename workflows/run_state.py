@@ -36,7 +36,7 @@ from interlock.contracts import (
     Usage,
     UserMessage,
 )
-from interlock.policies import budget, children
+from interlock.policies import budget, children, limit
 from interlock.policies.freshness import still_open
 from workflows.call_report import CallReport
 from workflows.child import Child
@@ -146,14 +146,14 @@ class Run:
         return Usage(**{name: getattr(usage, name) - getattr(theirs, name) for name in Usage.model_fields})
 
     @property
-    def committed(self) -> budget.Spent:
+    def committed(self) -> limit.Spent:
         """What it has spent, and what runs that it started may spend."""
         return children.committed(self.spent, (child.given for child in self.children.values()))
 
     @property
-    def spent(self) -> budget.Spent:
+    def spent(self) -> limit.Spent:
         usage = self.usage
-        return budget.Spent(
+        return limit.Spent(
             usd=usage.usd,
             tokens=usage.tokens,
             seconds=self.clock.seconds,

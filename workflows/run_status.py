@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from temporalio import workflow
 
 from interlock.contracts import RunStatus
-from interlock.policies import budget
+from interlock.policies import limit
 
 if TYPE_CHECKING:
     from workflows.run_state import Run
 
 
 def status(run: Run) -> RunStatus:
-    spent, remaining = run.spent, budget.left(run.limits, run.spent)
+    spent, remaining = run.spent, limit.left(run.limits, run.spent)
     return RunStatus(
         run=workflow.info().workflow_id,
         agent=run.task.agent,

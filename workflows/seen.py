@@ -14,7 +14,8 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from temporalio import workflow
 
 from interlock.contracts import Attempt, Note, State, Usage
-from interlock.policies.budget import Refusal, Spent
+from interlock.policies.budget import Refusal
+from interlock.policies.limit import Spent
 from interlock.telemetry import names, traces
 from interlock.telemetry.metrics import Instruments
 

@@ -12,7 +12,7 @@ from interlock import present
 from interlock.cli import screen
 from interlock.cli.tables import fitted
 from interlock.contracts import LedgerStatus
-from interlock.policies.budget import dollars
+from interlock.policies.money import dollars
 
 PER = {"day": "a day", "month": "a month", "total": "in all"}
 

@@ -1,4 +1,4 @@
-"""What a run may still spend: limits, grants, and what each attempt is charged.
+"""What a call may spend: its grant, out of what remains of a run's limits and of the accounts that it shares.
 
     what the provider billed  <=  what Interlock charged  <=  the limit        for every run, at every moment
 
@@ -10,35 +10,26 @@
   tokenizer makes no more tokens than there are bytes; a margin covers what providers add. ``docs/budgets.md``
   says what it cannot see.
 * A part is held back for a final answer, so that running out of money still ends in one.
-* A limit is only ever tightened by a task, and only ever raised by ``extend``. ``None`` is no limit; zero is one.
 
-Money is ``Decimal``; never a float.
+Beside it: ``limit`` (a run's limits), ``charges`` (what attempts are charged), ``prices`` (what tokens cost). Money is
+``Decimal``; never a float.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from interlock.contracts import Attempt, Bounds, Grant, LimitName, Limits, Message, Price, ToolMessage, Usage, size
-from interlock.policies.prices import cost, most
+from interlock.contracts import Bounds, Grant, Limits, Message, Price, ToolMessage, size
+from interlock.policies.limit import Spent
+from interlock.policies.money import dollars
+from interlock.policies.prices import most
 
 Limited: TypeAlias = Literal["usd", "tokens", "account"]
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a run has used so far, in the units of ``Limits``."""
-
-    usd: Decimal = Decimal(0)
-    tokens: int = 0
-    seconds: float = 0.0
-    steps: int = 0
-    tool_calls: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,51 +64,6 @@ class Refusal:
     until: datetime | None = None
 
 
-# -- limits -----------------------------------------------------------------------------------------------
-
-
-def tighten(agent: Limits, task: Limits | None) -> Limits:
-    """The agent's limits with the task's in their place. Raises ``ValueError`` naming each that is looser."""
-    if task is None:
-        return agent
-    asked = task.model_dump(exclude_none=True)
-    looser = [
-        f"limits.{name}: {value} is more than the agent's {getattr(agent, name)}"
-        for name, value in asked.items()
-        if getattr(agent, name) is not None and value > getattr(agent, name)
-    ]
-    if looser:
-        raise ValueError("; ".join(looser) + ". A task may only tighten its agent's limits")
-    return agent.model_copy(update=asked)
-
-
-def extend(now: Limits, raised: Limits) -> Limits:
-    """Limits with those of ``raised`` in their place. Raises ``ValueError`` naming each that is not higher."""
-    asked = raised.model_dump(exclude_none=True)
-    if not asked:
-        raise ValueError("limits: name at least one limit to raise")
-    wrong: list[str] = []
-    for name, value in asked.items():
-        current = getattr(now, name)
-        if current is None:
-            wrong.append(f"limits.{name}: there is no such limit to raise")
-        elif value <= current:
-            wrong.append(f"limits.{name}: {value} does not raise {current}")
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    return now.model_copy(update=asked)
-
-
-def left(limits: Limits, spent: Spent) -> dict[LimitName, Decimal | int | float | None]:
-    """What remains of each limit; never below zero; ``None``: not limited."""
-    names: tuple[LimitName, ...] = ("usd", "tokens", "seconds", "steps", "tool_calls")
-    remaining: dict[LimitName, Decimal | int | float | None] = {}
-    for name in names:
-        limit = getattr(limits, name)
-        remaining[name] = None if limit is None else max(type(limit)(0), limit - getattr(spent, name))
-    return remaining
-
-
 def rooms(limits: Limits, spent: Spent, kept: Kept) -> list[Room]:
     """What a call may use of a run's own limits on money and tokens: what remains, less what is kept."""
     found: list[Room] = []
@@ -134,39 +80,6 @@ def rooms(limits: Limits, spent: Spent, kept: Kept) -> list[Room]:
 def kept_of_account(kept: Kept, account_limit: Decimal) -> Decimal:
     """What a run keeps back of a shared account: a twentieth at most, for there are other runs."""
     return min(kept.usd, account_limit / 20)
-
-
-# -- time and steps -----------------------------------------------------------------------------------------
-
-
-def seconds_left(limits: Limits, spent: Spent, held_back: float = 0.0) -> float | None:
-    return None if limits.seconds is None else max(0.0, limits.seconds - held_back - spent.seconds)
-
-
-def seconds_held_back(limits: Limits, *, begun: bool) -> float:
-    """Seconds kept for a final answer, once there is something to answer from: a fifth, one step at most."""
-    if limits.seconds is None or not begun:
-        return 0.0
-    return min(limits.seconds / 5, limits.step_seconds or limits.seconds)
-
-
-def call_seconds(limits: Limits, left: float | None, own: float | None = None) -> float:
-    """Seconds one attempt may take: the call's own time-out, ``step_seconds``, and what is left of the run's,
-    whichever is least."""
-    return min((bound for bound in (own, limits.step_seconds, left) if bound is not None), default=60.0)
-
-
-def spent_up(bounds: Bounds, limits: Limits, spent: Spent) -> str | None:
-    """Why no further turn may begin, in words; ``None``: it may, as far as time and steps go."""
-    left = seconds_left(limits, spent, seconds_held_back(limits, begun=spent.steps > 0))
-    if left is not None and left <= bounds.least_seconds:
-        return f"the time budget of {limits.seconds:g} s is spent"
-    if limits.steps is not None and spent.steps >= limits.steps:
-        return f"the limit of {limits.steps} steps is reached"
-    return None
-
-
-# -- grants -------------------------------------------------------------------------------------------------
 
 
 def sent_bytes(bounds: Bounds, message: Message) -> int:
@@ -260,46 +173,6 @@ def keep(bounds: Bounds, price: Price, input_tokens: int, output: int) -> Kept:
     return Kept(usd=most(price, after, bounds.final_output), tokens=after + bounds.final_output)
 
 
-# -- charges ------------------------------------------------------------------------------------------------
-
-
-def charge(price: Price, grant: Grant, attempts: Sequence[Attempt], *, unreported: int = 0) -> Usage:
-    """What a call is charged. ``unreported``: attempts that may have been made and that nobody told of."""
-    billed = [attempt for attempt in attempts if attempt.fate == "billed"]
-    unknown = sum(attempt.fate == "unknown" for attempt in attempts) + unreported
-    unsettled = grant.usd * unknown
-    return Usage(
-        calls=1,
-        attempts=len(attempts) + unreported,
-        input_tokens=sum(attempt.input_tokens for attempt in billed) + unknown * grant.input_tokens,
-        output_tokens=sum(attempt.output_tokens for attempt in billed) + unknown * grant.max_tokens,
-        cached_tokens=sum(attempt.cached_tokens for attempt in billed),
-        usd=sum((cost(price, attempt) for attempt in billed), unsettled),
-        usd_unsettled=unsettled,
-    )
-
-
-def joined(found: Sequence[Attempt], earlier: Sequence[Attempt]) -> list[Attempt]:
-    """The attempts of an answer that was found in the journal, and those that began after it was given: they may
-    have been billed as well."""
-    return [*found, *earlier[len(found) :]]
-
-
-def may_be_billed(attempts: Sequence[Attempt]) -> int:
-    """How many of a call's attempts have used up its grant. A refused one has not."""
-    return sum(attempt.fate != "unbilled" for attempt in attempts)
-
-
-# -- words --------------------------------------------------------------------------------------------------
-
-
-def dollars(usd: Decimal) -> str:
-    """``$0.50``; more places where they are not zero."""
-    text = f"{usd:f}"
-    whole, _, places = text.partition(".")
-    return f"${whole}.{places.rstrip('0').ljust(2, '0')}"
-
-
 def way_out(reason: str, refusal: Refusal | None) -> str:
     """Why a run waits for money, and what makes it go on."""
     if refusal is None or refusal.limit != "account":
@@ -307,8 +180,3 @@ def way_out(reason: str, refusal: Refusal | None) -> str:
     command = f"interlock budget set {shlex.quote(refusal.name)} --usd N --window W, then interlock resume"
     again = "" if refusal.until is None else f"; it asks again at {refusal.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return f"{reason}; {command}, or kill the run{again}"
-
-
-def spent_of(usd: Decimal, limit: Decimal | None) -> str:
-    """``$0.0144 of $0.50``."""
-    return f"${usd:.4f}" if limit is None else f"${usd:.4f} of {dollars(limit)}"

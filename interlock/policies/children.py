@@ -18,7 +18,8 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Literal, TypeAlias
 
 from interlock.contracts import AgentResult, AgentTask, Limits, Usage
-from interlock.policies.budget import Refusal, Room, Spent, tighten
+from interlock.policies.budget import Refusal, Room
+from interlock.policies.limit import Spent, tighten
 
 How: TypeAlias = Literal["result", "killed", "cancelled", "failed", "lost", "refused"]
 

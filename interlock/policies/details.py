@@ -26,8 +26,8 @@ from interlock.contracts import (
     State,
 )
 from interlock.policies import approval
-from interlock.policies.budget import dollars, spent_of
 from interlock.policies.markdown import code, day_of, fence, line_of, page, several, time_of, usd
+from interlock.policies.money import dollars, spent_of
 
 MOST = 20
 """Of each kind: the UI asks for a page with all of this in its address."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.contracts import LimitName, Limits
-from interlock.policies.budget import Spent, left
+from interlock.policies.limit import Spent, left
 
 SHARE = 0.2
 """Of a limit; with less than it left, the limit is low."""

@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock.contracts import Attempt
-from interlock.policies import budget
+from interlock.policies import charges
 
 # answered  billed, and the run is told               late      billed, journaled after the next attempt looked
 # lost      billed and journaled, then not reported   gone      billed, and the worker with its journal is gone
@@ -101,8 +101,8 @@ class Activity:
             self.journals[host].append(answer)
         self.late.clear()
         if found is not None:
-            return None if how.end in LOST else budget.joined(found, earlier)
-        if budget.may_be_billed(earlier) >= self.granted:
+            return None if how.end in LOST else charges.joined(found, earlier)
+        if charges.may_be_billed(earlier) >= self.granted:
             return failed(ApplicationError("used up", earlier, type="BudgetExceeded"))
         attempts = [*earlier, Attempt(number=number, fate="unknown")]
         if how.heard or len(known) < len(self.told):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from interlock.contracts import Bounds, Limits, Price
-from interlock.policies import budget
-from interlock.policies.budget import Kept, Room, Spent
+from interlock.policies import budget, limit, money
+from interlock.policies.budget import Kept, Room
+from interlock.policies.limit import Spent
 
 PRICE = Price(input="1", output="10")
 
@@ -39,7 +40,7 @@ AGENT = limits(usd="0.50", tokens=1000, steps=5, tool_calls=10, seconds=60)
     ],
 )
 def test_a_task_may_tighten(task: Limits | None, result: Limits) -> None:
-    assert budget.tighten(AGENT, task) == result
+    assert limit.tighten(AGENT, task) == result
 
 
 @pytest.mark.parametrize(
@@ -47,16 +48,16 @@ def test_a_task_may_tighten(task: Limits | None, result: Limits) -> None:
 )
 def test_a_task_may_not_loosen(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"^limits\.{field}: {value} is more than the agent's "):
-        budget.tighten(AGENT, limits(**{field: value}))
+        limit.tighten(AGENT, limits(**{field: value}))
 
 
 def test_each_field_that_is_looser_is_named() -> None:
     with pytest.raises(ValueError, match=r"limits\.usd: 2 .*; limits\.steps: 9 .*\. A task may only tighten"):
-        budget.tighten(AGENT, limits(usd="2", steps=9, tokens=1))
+        limit.tighten(AGENT, limits(usd="2", steps=9, tokens=1))
 
 
 def test_a_limit_can_be_raised() -> None:
-    raised = budget.extend(AGENT, limits(usd="1.00", steps=6))
+    raised = limit.extend(AGENT, limits(usd="1.00", steps=6))
     assert raised == AGENT.model_copy(update={"usd": usd("1.00"), "steps": 6})
 
 
@@ -71,12 +72,12 @@ def test_a_limit_can_be_raised() -> None:
 )
 def test_only_raised(asked: Limits, said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said}$"):
-        budget.extend(AGENT, asked)
+        limit.extend(AGENT, asked)
 
 
 def test_what_is_left_is_never_below_zero() -> None:
     spent = Spent(usd=usd("0.60"), tokens=400, seconds=61.0, steps=5, tool_calls=3)
-    left = budget.left(AGENT.model_copy(update={"steps": None}), spent)
+    left = limit.left(AGENT.model_copy(update={"steps": None}), spent)
     assert left == {"usd": 0, "tokens": 600, "seconds": 0.0, "steps": None, "tool_calls": 7}
 
 
@@ -117,10 +118,10 @@ def test_what_is_kept() -> None:
     ],
 )
 def test_seconds_held_back(own: Limits, begun: bool, held_back: float) -> None:
-    assert budget.seconds_held_back(own, begun=begun) == held_back
+    assert limit.seconds_held_back(own, begun=begun) == held_back
     expected = None if own.seconds is None else 90 - held_back
-    assert budget.seconds_left(own, Spent(seconds=10), held_back) == expected
-    assert budget.seconds_left(limits(seconds=5), Spent(seconds=10)) == 0
+    assert limit.seconds_left(own, Spent(seconds=10), held_back) == expected
+    assert limit.seconds_left(limits(seconds=5), Spent(seconds=10)) == 0
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_seconds_held_back(own: Limits, begun: bool, held_back: float) -> None:
     ],
 )
 def test_seconds_of_one_attempt(own: Limits, left: float | None, call: float | None, seconds: float) -> None:
-    assert budget.call_seconds(own, left, call) == seconds
+    assert limit.call_seconds(own, left, call) == seconds
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_seconds_of_one_attempt(own: Limits, left: float | None, call: float | N
     ],
 )
 def test_why_no_further_turn_may_begin(own: Limits, spent: Spent, reason: str | None) -> None:
-    assert budget.spent_up(Bounds(), own, spent) == reason
+    assert limit.spent_up(Bounds(), own, spent) == reason
 
 
 # -- words --------------------------------------------------------------------------------------------------
@@ -166,9 +167,9 @@ def test_why_no_further_turn_may_begin(own: Limits, spent: Spent, reason: str | 
     ],
 )
 def test_dollars(value: str, text: str) -> None:
-    assert budget.dollars(usd(value)) == text
+    assert money.dollars(usd(value)) == text
 
 
 def test_spent_of() -> None:
-    assert budget.spent_of(usd("0.01441"), None) == "$0.0144"
-    assert budget.spent_of(usd("0.0144"), usd("0.5")) == "$0.0144 of $0.50"
+    assert money.spent_of(usd("0.01441"), None) == "$0.0144"
+    assert money.spent_of(usd("0.0144"), usd("0.5")) == "$0.0144 of $0.50"

@@ -44,7 +44,7 @@ from interlock.contracts import (
     UserMessage,
     size,
 )
-from interlock.policies import budget
+from interlock.policies import budget, charges, limit
 from interlock.policies.budget import Refusal
 from interlock.policies.freshness import still_open
 from interlock.policies.prices import most
@@ -179,9 +179,9 @@ class OneRun(RuleBasedStateMachine):
         came = Activity(call.grant.attempts, lambda how: provider.asked(run, call, how)).run(tries)
         if isinstance(came, ActivityError):
             attempts, unreported = failed_calls.attempts_made(call, came)
-            usage = budget.charge(call.price, call.grant, attempts, unreported=unreported)
+            usage = charges.charge(call.price, call.grant, attempts, unreported=unreported)
         else:
-            usage = budget.charge(call.price, call.grant, came)
+            usage = charges.charge(call.price, call.grant, came)
         assert provider.usd - usd <= Fraction(usage.usd) <= call.grant.attempts * Fraction(call.grant.usd)
         assert provider.tokens - tokens <= usage.tokens
         charging.settled(run, call, usage)
@@ -268,7 +268,7 @@ class OneRun(RuleBasedStateMachine):
                 self.run = unseen(carrying.carried(Carried.model_validate_json(carried)))
             case _:
                 with suppress(ValueError):
-                    self.run.limits = budget.extend(self.run.limits, raised)
+                    self.run.limits = limit.extend(self.run.limits, raised)
 
     def abandon(self, model: str, how: Try) -> None:
         """A run that is killed does not wait for a call that does not say how it ended."""

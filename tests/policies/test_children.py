@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from interlock.contracts import AgentResult, AgentTask, Limits, ParentRun, Usage
 from interlock.policies import budget, children
-from interlock.policies.budget import Kept, Refusal, Room, Spent
+from interlock.policies.budget import Kept, Refusal, Room
 from interlock.policies.children import Ended, carve, told
+from interlock.policies.limit import Spent
 from tests.sizes import sized
 
 PARENT = ParentRun(run="boss-1", call_id="s1c1", depth=1)

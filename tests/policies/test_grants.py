@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from interlock.contracts import Attempt, Bounds, Grant, LongContext, Price, Usage
-from interlock.policies import budget
+from interlock.policies import budget, charges
 from interlock.policies.budget import Refusal, Room
 
 PRICE = Price(input="1", output="10")
@@ -144,7 +144,7 @@ UNBILLED = Attempt(number=3, fate="unbilled", error="ModelRateLimited")
 def test_what_each_fate_is_charged(
     *, attempts: list[Attempt], unreported: int, sent: int, output: int, money: str, unsettled: str
 ) -> None:
-    usage = budget.charge(PRICE, GRANT, attempts, unreported=unreported)
+    usage = charges.charge(PRICE, GRANT, attempts, unreported=unreported)
     assert usage == Usage(
         calls=1,
         attempts=len(attempts) + unreported,
@@ -160,7 +160,7 @@ def test_what_each_fate_is_charged(
     ("attempts", "used"), [([], 0), ([UNBILLED], 0), ([UNKNOWN, UNBILLED], 1), ([UNKNOWN, BILLED], 2)]
 )
 def test_what_has_used_up_a_grant(attempts: list[Attempt], used: int) -> None:
-    assert budget.may_be_billed(attempts) == used
+    assert charges.may_be_billed(attempts) == used
 
 
 @pytest.mark.parametrize(
@@ -175,4 +175,4 @@ def test_what_has_used_up_a_grant(attempts: list[Attempt], used: int) -> None:
 def test_an_answer_found_again_does_not_hide_what_came_after_it(
     found: list[Attempt], earlier: list[Attempt], joined: list[Attempt]
 ) -> None:
-    assert budget.joined(found, earlier) == joined
+    assert charges.joined(found, earlier) == joined

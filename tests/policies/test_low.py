@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.contracts import LimitName, Limits
-from interlock.policies.budget import Spent
+from interlock.policies.limit import Spent
 from interlock.policies.low import crossed
 
 D = Decimal

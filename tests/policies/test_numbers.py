@@ -31,9 +31,10 @@ from interlock.contracts import (
     Window,
     parse,
 )
-from interlock.policies import anomaly, backoff, budget, ledger, low
+from interlock.policies import anomaly, backoff, budget, ledger, limit, low
 from interlock.policies.budget import Room
 from interlock.policies.children import carve
+from interlock.policies.money import dollars
 
 NOW = datetime(2027, 5, 17, 12, 30, tzinfo=UTC)
 
@@ -99,15 +100,15 @@ def test_a_run_reckons_with_all_that_is_taken(
     limits = parse(
         Limits, {"usd": usd, "tokens": tokens, "seconds": seconds, "step_seconds": seconds, "tool_calls": tokens}
     )
-    so_far = budget.Spent(usd=Decimal(spent), tokens=used, seconds=seconds, tool_calls=used)
-    assert all(value is None or value >= 0 for value in budget.left(limits, so_far).values())
-    low.crossed(limits, budget.Spent(), so_far)
+    so_far = limit.Spent(usd=Decimal(spent), tokens=used, seconds=seconds, tool_calls=used)
+    assert all(value is None or value >= 0 for value in limit.left(limits, so_far).values())
+    low.crossed(limits, limit.Spent(), so_far)
     rooms = budget.rooms(limits, so_far, budget.NOTHING)
     dearest = Price(input="1e6", output="1e6", long_context=())
     for price in (dearest, Price(input="1e-18", output="0")):
         budget.grant(price, 1000, rooms, wanted_output=10**9, wanted_attempts=100, least_output=64)
-    budget.dollars(limits.usd or Decimal(0))
-    assert NOW + options._span(budget.call_seconds(limits, budget.seconds_left(limits, so_far))) > NOW
+    dollars(limits.usd or Decimal(0))
+    assert NOW + options._span(limit.call_seconds(limits, limit.seconds_left(limits, so_far))) > NOW
     options.retry_policy(Retry(attempts=100, initial=seconds, factor=1000, maximum=LONGEST))
     backoff.backoff(Retry(attempts=100, initial=seconds, factor=1000, maximum=LONGEST), 100, 0.5)
     given = carve(Limits(), rooms or [Room("x", usd=Decimal(usd))], seconds=seconds, tool_calls=tokens, among=among)
