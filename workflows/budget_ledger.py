@@ -1,4 +1,4 @@
-"""``BudgetLedger``: one shared account, for ever. It asks ``interlock.policies.ledger``, and answers.
+"""``BudgetLedger``: one shared account, for ever. It asks ``interlock.policies.ledger`` and ``leasing``, and answers.
 
 Its state is the input it carries over continue-as-new; nothing else knows what an account has spent. So where a worker
 cannot read that, or an update that was accepted, it must not go on: the account would begin again at zero, and lend its
@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
         SettleReply,
         parse,
     )
-    from interlock.policies import alerts, anomaly, details, ledger
+    from interlock.policies import alerts, anomaly, details, leasing, ledger, spending
     from interlock.telemetry import names
     from workflows.seen import warn
 
@@ -111,7 +111,7 @@ class BudgetLedger:
 
     def _tell(self) -> None:
         """Tell people of the shares of the limit that are spent now."""
-        self._state, shares = ledger.news(self._state)
+        self._state, shares = spending.news(self._state)
         self._alerts += [alerts.account_limit(self._state, share, workflow.now()) for share in shares]
 
     async def _alert(self, alert: Alert) -> None:
@@ -125,7 +125,7 @@ class BudgetLedger:
     @workflow.update
     def lease(self, *args: Any) -> LeaseReply:
         """Take money for a run: ``{run, usd}``."""
-        state, reply = ledger.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        state, reply = leasing.lease(self._state, _one(LeaseRequest, args), workflow.now())
         self._become(state)
         self._tell()
         return reply
@@ -133,9 +133,9 @@ class BudgetLedger:
     @lease.validator
     def _leasable(self, *args: Any) -> None:
         request = _one(LeaseRequest, args)
-        if (why := ledger.refusal(self._state, request)) is not None:
+        if (why := leasing.refusal(self._state, request)) is not None:
             raise ValueError(f"account {self._state.account}: {why}")
-        after, reply = ledger.lease(self._state, request, workflow.now())
+        after, reply = leasing.lease(self._state, request, workflow.now())
         if reply.busy and request.enough and after.leases == self._state.leases:
             # Rejected here, it leaves no trace in history, however many wait and however often they ask.
             raise ApplicationError(f"the money of {self._state.account} is held by other runs", type="AccountBusy")

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from interlock.contracts import Alert, Breaker, KillOrder, LedgerState, Observation
-from interlock.policies import ledger
+from interlock.policies import ledger, spending
 
 _WINDOWS = {"day": "the day", "month": "the month", "total": "all time"}
 
@@ -20,7 +20,7 @@ def account_limit(state: LedgerState, share: Decimal, now: datetime) -> Alert:
     """An account has reached ``share`` of its limit."""
     found, limit = ledger.status(state, now), state.limit
     assert limit is not None  # an account without one has no shares
-    spent, percent = ledger.used(state), f"{_percent(share)} %"
+    spent, percent = spending.used(state), f"{_percent(share)} %"
     text = f"account {state.account} has reached {percent} of its ${limit.usd:.2f} for {_WINDOWS[limit.window]}"
     text += f": ${spent:.4f} is spent"
     if share >= 1:

@@ -18,7 +18,7 @@ from interlock.contracts import (
     Settlement,
     Window,
 )
-from interlock.policies import ledger
+from interlock.policies import leasing, ledger, spending
 
 NOW = datetime(2027, 5, 17, 12, 30, tzinfo=UTC)
 ZERO = Decimal(0)
@@ -41,7 +41,7 @@ def limited(usd: str = "1", window: Window = "day", **fields: Any) -> LedgerStat
 def leased(
     state: LedgerState, run: str, usd: str, *, now: datetime = NOW, **fields: Any
 ) -> tuple[LedgerState, LeaseReply]:
-    return ledger.lease(state, LeaseRequest.model_validate({"run": run, "usd": usd, **fields}), now)
+    return leasing.lease(state, LeaseRequest.model_validate({"run": run, "usd": usd, **fields}), now)
 
 
 def settled(
@@ -233,8 +233,8 @@ def test_a_request_of_a_run_that_has_ended_is_late(how: str) -> None:
     state, _ = leased(limited(), "a", "0.3", execution="x1")
     state = settled(state, "a", "0.2", execution="x1") if how == "settled" else ledger.charge_gone(state, ["a/x1"])
     again = LeaseRequest(run="a", execution="x1", usd=Decimal("0.1"), limit_usd=Decimal(1), window="day")
-    assert "run a has ended" in (ledger.refusal(state, again) or "")
-    after, reply = ledger.lease(state, again, NOW)
+    assert "run a has ended" in (leasing.refusal(state, again) or "")
+    after, reply = leasing.lease(state, again, NOW)
     assert (after, reply.granted_usd) == (state, ZERO)
     assert leased(state, "a", "0.1", execution="x2")[1].granted_usd == Decimal("0.1")  # the id used again
     others = [f"x{number}" for number in range(10, 600)]
@@ -303,7 +303,7 @@ def test_the_costs_of_recent_runs_are_kept() -> None:
 
 
 def told(state: LedgerState) -> tuple[LedgerState, list[str]]:
-    after, shares = ledger.news(state)
+    after, shares = spending.news(state)
     return after, [f"{share:f}" for share in shares]
 
 

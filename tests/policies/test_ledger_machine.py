@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from interlock.contracts import AccountLimit, LeaseRequest, LedgerState, Settlement, Window
-from interlock.policies import ledger
+from interlock.policies import leasing, ledger, windows
 from tests.sizes import sized
 
 ZERO = Decimal(0)
@@ -72,7 +72,7 @@ class OneAccount(RuleBasedStateMachine):
         self.state = ledger.roll(self.state, self.now)
         assert ledger.held(self.state) == before, "a new window forgets what is held"
         if self.state.limit is not None:
-            start = ledger.window_start(self.state.limit.window, self.now)
+            start = windows.window_start(self.state.limit.window, self.now)
             # Never back: what an earlier, shorter window has forgotten stays forgotten.
             self.since = max(filter(None, (start, self.since)), default=None)
 
@@ -127,7 +127,7 @@ class OneAccount(RuleBasedStateMachine):
     def lease(self, run: Holder, request: LeaseRequest, *, heard: bool) -> None:
         held = self.state.leases.get(run.key)
         known = held.keys.get(request.key) if held else None
-        self.state, reply = ledger.lease(self.state, request, self.now)
+        self.state, reply = leasing.lease(self.state, request, self.now)
         self.roll()
         assert ZERO <= reply.granted_usd <= request.usd
         assert known is None or reply.granted_usd == known, "the same request, another answer"

@@ -31,7 +31,7 @@ from interlock.contracts import (
     Window,
     parse,
 )
-from interlock.policies import anomaly, backoff, budget, ledger, limit, low
+from interlock.policies import anomaly, backoff, budget, leasing, ledger, limit, low, spending
 from interlock.policies.budget import Room
 from interlock.policies.children import carve
 from interlock.policies.money import dollars
@@ -124,7 +124,7 @@ def test_an_account_reckons_with_all_that_is_taken(
     state = ledger.set_limit(LedgerState(account="fleet"), parse(AccountLimit, {"usd": limit, "window": window}), NOW)
     for run in ("a", "b", "c"):
         asked = {"run": run, "usd": usd, "enough": least, "at_least": least, "spent_usd": spent}
-        state, _ = ledger.lease(state, parse(LeaseRequest, asked), NOW)
+        state, _ = leasing.lease(state, parse(LeaseRequest, asked), NOW)
     far = parse(Settlement, {"run": "a", "spent_usd": "1e24", "closed": True})
     for told in (far, parse(Settlement, {"run": "b", "spent_usd": spent})):
         state, _ = ledger.settle(state, told, NOW + timedelta(days=1))
@@ -132,5 +132,5 @@ def test_an_account_reckons_with_all_that_is_taken(
         seen = parse(Observation, {"run": "a", "usd": cost, "outcome": "completed"})
         anomaly.cost_outlier(state.settings, state.costs, seen.usd)
         state = ledger.observe(state, seen)
-    state, _ = ledger.news(state)
+    state, _ = spending.news(state)
     assert ledger.status(state, NOW).account == "fleet"

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from interlock.contracts import Window
-from interlock.policies import ledger
+from interlock.policies import ledger, windows
 from tests.policies.test_ledger import NOW, at, leased, limit, limited, money, settled
 
 
@@ -29,10 +29,10 @@ from tests.policies.test_ledger import NOW, at, leased, limit, limited, money, s
     ],
 )
 def test_windows(window: Window, now: str, start: str | None, end: str | None) -> None:
-    assert ledger.window_start(window, at(now)) == (at(start) if start else None)
-    assert ledger.window_end(window, at(now)) == (at(end) if end else None)
+    assert windows.window_start(window, at(now)) == (at(start) if start else None)
+    assert windows.window_end(window, at(now)) == (at(end) if end else None)
     elsewhere = at(now).astimezone(timezone(timedelta(hours=-11)))
-    assert ledger.window_start(window, elsewhere) == (at(start) if start else None)
+    assert windows.window_start(window, elsewhere) == (at(start) if start else None)
 
 
 def test_a_new_window_forgets_what_is_settled_and_never_what_is_held() -> None:
@@ -59,6 +59,6 @@ def test_another_window_forgets_nothing(before: Window, after: Window) -> None:
     state = limited("1", before, spent_usd=Decimal("0.5"))
     moved = ledger.set_limit(state, limit("2", after), NOW)
     assert moved.spent_usd == Decimal("0.5")
-    assert ledger.status(moved, NOW).window_ends == ledger.window_end(after, NOW)
+    assert ledger.status(moved, NOW).window_ends == windows.window_end(after, NOW)
     later = ledger.roll(moved, NOW + timedelta(days=40))
     assert later.spent_usd == (Decimal("0.5") if after == "total" else 0)
