@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from temporalio.client import Client
 
 from interlock import Agent, AgentResult, AgentTask, Interlock
@@ -17,6 +18,10 @@ from interlock.client import Run
 from interlock.testing import replay, temporal_server
 from worker import serving
 from workflows.agent_run import AgentRun
+
+# A machine that stalls for a moment says nothing of what is tested.
+settings.register_profile("interlock", deadline=None)
+settings.load_profile("interlock")
 
 
 @pytest.fixture(scope="session", autouse=True)
