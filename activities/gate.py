@@ -26,14 +26,14 @@ from activities.reports import Reports
 from interlock.contracts import Kill, ProbeReply
 from interlock.errors import Failure
 from interlock.fleet import FleetView
-from interlock.policies import fleet
+from interlock.policies import switch
 from interlock.policies.admission import Go, Out, Refuse, Wait, came_back, judge, soon_enough
 
 log = structlog.get_logger("interlock.gate")
 
 
 @dataclass(frozen=True)
-class Asker(fleet.Asking):
+class Asker(switch.Asking):
     """The run that asks for a call, as an activity of it knows it."""
 
     @classmethod
@@ -194,13 +194,13 @@ class Gate:
 
 
 def _covering(view: FleetView, asker: Asker) -> Kill | None:
-    return fleet.covering(view.kills, view.released, asker)
+    return switch.covering(view.kills, view.released, asker)
 
 
 def _killed(found: Kill, *, in_flight: bool = False) -> Failure:
     """``told``: what the run says of it."""
-    said = f"{fleet.words(found)} (by {found.by})"
-    told = {"reason": fleet.words(found), "by": found.by, "scope": found.scope}
+    said = f"{switch.words(found)} (by {found.by})"
+    told = {"reason": switch.words(found), "by": found.by, "scope": found.scope}
     return Failure("RunKilled", said, fate="unknown" if in_flight else "unbilled", told=told)
 
 

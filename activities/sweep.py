@@ -24,7 +24,7 @@ from activities.heartbeat import heartbeating
 from interlock import ports
 from interlock.contracts import Note, Sweep, SweepCall
 from interlock.killing import BUSY, CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, ids_of_open_runs, step
-from interlock.policies.fleet import name, reach, words
+from interlock.policies.switch import name, reach, words
 
 log = structlog.get_logger("interlock.sweep")
 

@@ -22,7 +22,7 @@ from interlock.contracts import BreakerSettings, Configure, FleetStatus, KillOrd
 from interlock.errors import BadRequest, NoWorker
 from interlock.fleet import FleetView
 from interlock.killing import ids_of_open_runs, open_runs
-from interlock.policies.fleet import name
+from interlock.policies.switch import name
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from interlock.contracts import KillOrder, Note, Scope
 from interlock.errors import BadRequest
-from interlock.policies.fleet import LATE
+from interlock.policies.switch import LATE
 from interlock.search_attributes import AGENT_USER, of_user
 
 log = structlog.get_logger("interlock.killing")

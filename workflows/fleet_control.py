@@ -1,8 +1,8 @@
 """``FleetControl``: kill switches and breakers of the whole fleet, one entity for ever.
 
-It asks ``interlock.policies.fleet`` and ``breaker``, and writes each change into its memo: every worker waits on
-this workflow's history, and mirrors what the memo says (``activities/mirror.py``). Kills of a user or of everything
-are followed by a sweep that ends the open runs they cover, in order.
+It asks ``interlock.policies``: ``switch``, ``breakers``, ``room`` and ``fleet``. It writes each change into its memo:
+every worker waits on this workflow's history, and mirrors what the memo says (``activities/mirror.py``). Kills of a
+user or of everything are followed by a sweep that ends the open runs they cover, in order.
 
 Served on a task queue of its own by every worker: whichever is left keeps the switch alive.
 """
@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
         parse,
     )
     from interlock.fleet import FleetView
-    from interlock.policies import breaker, details, fleet
+    from interlock.policies import breaker, breakers, details, fleet, room, switch
     from workflows.fleet_duties import Duties
 
 M = TypeVar("M", bound=BaseModel)
@@ -59,7 +59,7 @@ class FleetControl:
         fading = asyncio.create_task(self._fade())
         while not (self._may_continue() or fading.done()):
             self._hear()
-            self._become(fleet.fit(self._state, workflow.now()))
+            self._become(room.fit(self._state, workflow.now()))
             self._publish()
             self._work = 0
             if self._unheard:
@@ -111,11 +111,11 @@ class FleetControl:
             workflow.upsert_memo(changed)
             self._memo = dict(now)
         workflow.set_current_details(details.of_fleet(self.status(), workflow.info().workflow_id))
-        self._duties.sweep(fleet.to_sweep(self._state))
+        self._duties.sweep(switch.to_sweep(self._state))
         self._told = self._state
 
     def _swept(self, key: str, killed: Kill, sweep: Sweep) -> None:
-        self._become(fleet.swept(self._state, key, killed, sweep))
+        self._become(switch.swept(self._state, key, killed, sweep))
 
     # -- what it is told -----------------------------------------------------------------------------------------
 
@@ -125,9 +125,9 @@ class FleetControl:
             self._work += 1
             match self._unheard.popleft():
                 case Outcomes() as outcomes:
-                    self._become(fleet.observe(self._state, outcomes, workflow.now()))
+                    self._become(breakers.observe(self._state, outcomes, workflow.now()))
                 case Stopped() as done:
-                    self._become(fleet.count(self._state, done))
+                    self._become(switch.count(self._state, done))
                 case (signal, args):
                     self._take(signal, args)
 
@@ -147,10 +147,10 @@ class FleetControl:
             case KillOrder() if signal == "kill":
                 self._killed(told)
             case KillOrder():
-                self._become(fleet.release(self._state, told, workflow.now()))
+                self._become(switch.release(self._state, told, workflow.now()))
 
     def _killed(self, order: KillOrder) -> None:
-        self._become(fleet.kill(self._state, order, workflow.now()))
+        self._become(switch.kill(self._state, order, workflow.now()))
         if order.scope == "run" and order.by == "interlock":
             self._duties.killed(order)
         if order.scope == "run" and not order.run_knows:
@@ -183,7 +183,7 @@ class FleetControl:
             return ProbeReply(granted=False)
         now, rules = workflow.now(), self._state.rules
         until = now + timedelta(seconds=min(asked.seconds, rules.probe_seconds) + rules.probe_margin)
-        settings = fleet.settings_of(self._state, asked.dependency)
+        settings = breakers.settings_of(self._state, asked.dependency)
         after, reply = breaker.acquire(settings, found, asked.worker, until, now)
         self._become(self._state.model_copy(update={"breakers": {**self._state.breakers, asked.dependency: after}}))
         return reply
@@ -205,7 +205,7 @@ class FleetControl:
 
     @configure.validator
     def _configurable(self, *args: Any) -> None:
-        if (why := fleet.too_many_settings(self._state, _one(Configure, args).dependency)) is not None:
+        if (why := room.too_many_settings(self._state, _one(Configure, args).dependency)) is not None:
             raise ValueError(why)
 
     @workflow.query
@@ -215,7 +215,7 @@ class FleetControl:
         return FleetStatus(
             kills=tuple(state.kills.values()),
             released=tuple(state.released.values()),
-            breakers=fleet.views(state),
+            breakers=breakers.views(state),
             defaults=state.defaults,
             settings=state.settings,
             ignored_signals=state.ignored_signals,

@@ -18,7 +18,7 @@ from interlock.contracts import AgentResult, Kill, KillOrder, Note
 from interlock.errors import BadRequest, NoWorker, RunFailed
 from interlock.fleet import FleetView
 from interlock.killing import Rung
-from interlock.policies.fleet import name
+from interlock.policies.switch import name
 from interlock.pollers import pollers
 
 TAKEN_WITHIN = 2.5

@@ -58,6 +58,19 @@ from interlock.contracts.base import (
     explain,
     parse,
 )
+from interlock.contracts.breaker import (
+    AcquireProbe,
+    Breaker,
+    BreakerSettings,
+    BreakerView,
+    Circuit,
+    Configure,
+    Outcomes,
+    Probe,
+    ProbeReply,
+    RecordedSettings,
+    Tally,
+)
 from interlock.contracts.calls import (
     Alert,
     AlertKind,
@@ -91,31 +104,8 @@ from interlock.contracts.conversation import (
     UserMessage,
     size,
 )
-from interlock.contracts.fleet import (
-    AcquireProbe,
-    Breaker,
-    BreakerSettings,
-    BreakerView,
-    Circuit,
-    Configure,
-    FleetSettings,
-    FleetState,
-    FleetStatus,
-    Kill,
-    KilledCall,
-    KillOrder,
-    KillReport,
-    Outcomes,
-    Probe,
-    ProbeReply,
-    RecordedSettings,
-    Report,
-    Scope,
-    Stopped,
-    Sweep,
-    SweepCall,
-    Tally,
-)
+from interlock.contracts.fleet import FleetSettings, FleetState, FleetStatus, Report
+from interlock.contracts.kill import Kill, KilledCall, KillOrder, KillReport, Scope, Stopped, Sweep, SweepCall
 from interlock.contracts.ledger import (
     AccountLimit,
     HeldLease,

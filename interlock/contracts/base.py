@@ -35,6 +35,7 @@ MOST = 2**53
 Money: TypeAlias = Annotated[Decimal, Field(ge=0, le=10**12, decimal_places=18, allow_inf_nan=False)]
 Rate: TypeAlias = Annotated[Decimal, Field(ge=0, le=10**6, decimal_places=18, allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+Few: TypeAlias = Annotated[Count, Field(le=1_000_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
 
 # What was reckoned, and not asked for: a provider may have billed more than anybody would allow.

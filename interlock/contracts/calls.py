@@ -11,7 +11,7 @@ from interlock.contracts.agent import AgentSpec, Price, Retry
 from interlock.contracts.base import Effect, Finish, Purpose, Tier, Verdict, Window, Wire, unset
 from interlock.contracts.children import Account
 from interlock.contracts.conversation import AssistantMessage, Message, Transcript
-from interlock.contracts.fleet import KilledCall
+from interlock.contracts.kill import KilledCall
 from interlock.contracts.ledger import LeaseRequest, Settlement
 from interlock.contracts.task import AgentTask, Decided, Limits, Note, Routed, Usage
 

@@ -23,7 +23,7 @@ from interlock.contracts.base import (
     unset,
 )
 from interlock.contracts.children import ParentRun
-from interlock.contracts.fleet import KillReport
+from interlock.contracts.kill import KillReport
 
 
 class Limits(Asked):

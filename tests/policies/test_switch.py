@@ -23,7 +23,7 @@ from interlock.contracts import (
     parse,
 )
 from interlock.fleet import FleetView
-from interlock.policies import fleet
+from interlock.policies import breakers, fleet, room, switch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,14 +31,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def killed(*orders: tuple[Scope, str]) -> FleetState:
     state = FleetState()
     for scope, subject in orders:
-        state = fleet.kill(state, KillOrder(scope=scope, subject=subject, reason=f"{scope} {subject}", by="ops"), NOW)
+        state = switch.kill(state, KillOrder(scope=scope, subject=subject, reason=f"{scope} {subject}", by="ops"), NOW)
     return state
 
 
 def covering(
     told: FleetState | FleetView, run: str, user: str, since: datetime = NOW, begun: datetime | None = None
 ) -> Kill | None:
-    return fleet.covering(told.kills, told.released, fleet.Asking(run, user, since, begun))
+    return switch.covering(told.kills, told.released, switch.Asking(run, user, since, begun))
 
 
 @pytest.mark.parametrize(
@@ -68,63 +68,63 @@ def test_the_kill_of_a_run_covers_what_it_had_asked_for_and_not_another_run_of_i
     assert covering(state, "r1", "bob", NOW) is not None
     assert covering(state, "r1", "bob", later) is None
     assert covering(state, "r1", "ada", later) is not None
-    again = fleet.kill(state, KillOrder(scope="run", subject="r1"), later)
+    again = switch.kill(state, KillOrder(scope="run", subject="r1"), later)
     assert covering(again, "r1", "bob", later) is not None
 
 
 def test_a_run_that_tells_of_its_kill_again_is_counted_once() -> None:
-    state = fleet.count(killed(("run", "r1")), Stopped(scope="run", subject="r1", stopped=1, refused=2))
+    state = switch.count(killed(("run", "r1")), Stopped(scope="run", subject="r1", stopped=1, refused=2))
     later = NOW + timedelta(seconds=1)
-    told = fleet.kill(state, KillOrder(scope="run", subject="r1", run_knows=True), later).kills["run:r1"]
+    told = switch.kill(state, KillOrder(scope="run", subject="r1", run_knows=True), later).kills["run:r1"]
     assert (told.at, told.stopped, told.refused) == (later, 1, 2)
 
 
 def test_an_order_given_twice_is_one_and_the_first_reason_stays() -> None:
     state = killed(("user", "ada"))
-    again = fleet.kill(state, KillOrder(scope="user", subject="ada", reason="another"), NOW)
+    again = switch.kill(state, KillOrder(scope="user", subject="ada", reason="another"), NOW)
     assert again is state
 
 
 def test_a_release_lets_in_what_it_names_and_nothing_else() -> None:
     state = killed(("user", "ada"), ("user", "bob"), ("all", ""))
-    after = fleet.release(state, KillOrder(scope="user", subject="ada"), NOW)
+    after = switch.release(state, KillOrder(scope="user", subject="ada"), NOW)
     assert set(after.kills) == {"user:bob", "all"}
-    assert fleet.release(after, KillOrder(scope="user", subject="ada"), NOW) is after
+    assert switch.release(after, KillOrder(scope="user", subject="ada"), NOW) is after
 
 
 def test_kills_of_runs_are_forgotten_by_age_and_number_and_those_of_users_never() -> None:
     state = killed(("user", "ada")).model_copy(update={"rules": FleetSettings(kept_seconds=60, kept_runs=3)})
     for number in range(5):
         order = KillOrder(scope="run", subject=f"r{number}")
-        state = fleet.fit(fleet.kill(state, order, NOW + timedelta(seconds=number)), NOW)
+        state = room.fit(switch.kill(state, order, NOW + timedelta(seconds=number)), NOW)
     assert list(state.kills) == ["user:ada", "run:r2", "run:r3", "run:r4"]
     assert list(fleet.settle(state, NOW + timedelta(seconds=63)).kills) == ["user:ada", "run:r4"]
 
 
 def test_one_user_more_than_can_be_kept_is_refused_and_everything_can_still_be_killed() -> None:
     state = killed(("user", "ada")).model_copy(update={"rules": FleetSettings(kept_users=1)})
-    refused = fleet.fit(fleet.kill(state, KillOrder(scope="user", subject="bob"), NOW), NOW)
+    refused = room.fit(switch.kill(state, KillOrder(scope="user", subject="bob"), NOW), NOW)
     assert (refused.kills, refused.no_room) == (state.kills, 1)
-    assert "all" in fleet.fit(fleet.kill(state, KillOrder(scope="all"), NOW), NOW).kills
-    sweeping = fleet.release(state, KillOrder(scope="user", subject="ada"), NOW)
-    assert fleet.fit(fleet.kill(sweeping, KillOrder(scope="user", subject="bob"), NOW), NOW).no_room == 1
-    again = fleet.kill(sweeping, KillOrder(scope="user", subject="ada"), NOW)
-    assert fleet.fit(again, NOW) is again
+    assert "all" in room.fit(switch.kill(state, KillOrder(scope="all"), NOW), NOW).kills
+    sweeping = switch.release(state, KillOrder(scope="user", subject="ada"), NOW)
+    assert room.fit(switch.kill(sweeping, KillOrder(scope="user", subject="bob"), NOW), NOW).no_room == 1
+    again = switch.kill(sweeping, KillOrder(scope="user", subject="ada"), NOW)
+    assert room.fit(again, NOW) is again
 
 
 def test_what_gates_did_is_counted_while_the_kill_is_in_force() -> None:
     state = killed(("user", "ada"))
     done = Stopped(scope="user", subject="ada", stopped=2, refused=3)
-    after = fleet.count(fleet.count(state, done), done)
+    after = switch.count(switch.count(state, done), done)
     assert (after.kills["user:ada"].stopped, after.kills["user:ada"].refused) == (4, 6)
-    assert fleet.count(state, Stopped(scope="user", subject="bob", stopped=1)) is state
+    assert switch.count(state, Stopped(scope="user", subject="bob", stopped=1)) is state
     assert fleet.published(after) == fleet.published(state)  # nobody's gate needs to know
 
 
 def test_what_workers_are_told_reads_back_as_the_state() -> None:
     state = killed(("run", "r/1"), ("user", "a/b:c"), ("all", ""))
     for _ in range(5):
-        state = fleet.observe(state, Outcomes(dependency="openai:gpt/5", failures=1, error="500"), NOW)
+        state = breakers.observe(state, Outcomes(dependency="openai:gpt/5", failures=1, error="500"), NOW)
     view = FleetView.of(fleet.published(state))
     assert set(view.kills) == {"run:r/1", "user:a/b:c", "all"}
     assert covering(view, "x", "a/b:c", NOW) is not None
@@ -133,32 +133,32 @@ def test_what_workers_are_told_reads_back_as_the_state() -> None:
 
 
 def test_an_early_release_goes_on_ending_what_was_open_and_lets_in_what_is_new() -> None:
-    late = fleet.LATE
+    late = switch.LATE
     soon, later = NOW + late / 2, NOW + 5 * late
     state = killed(("user", "ada"), ("user", "bob"))
     for released_at, last in ((soon, soon), (later, NOW + late)):
-        after = fleet.release(state, KillOrder(scope="user", subject="ada"), released_at)
+        after = switch.release(state, KillOrder(scope="user", subject="ada"), released_at)
         assert set(after.kills) == {"user:bob"}
         for told in (after, FleetView.of(fleet.published(after))):
             assert covering(told, "r1", "ada", later, begun=NOW - late) is not None
             assert covering(told, "r1", "ada", later, begun=last) is not None
             assert covering(told, "r1", "ada", later, begun=last + timedelta(microseconds=1)) is None
             assert covering(told, "r1", "zoe", later, begun=NOW) is None
-        assert dict(fleet.to_sweep(after))["user:ada"].released_at == released_at
+        assert dict(switch.to_sweep(after))["user:ada"].released_at == released_at
 
 
 def test_a_released_order_is_forgotten_with_the_end_of_its_sweep() -> None:
     state = killed(("all", ""), ("user", "ada"))
-    assert [key for key, _ in fleet.to_sweep(state)] == ["all", "user:ada"]
+    assert [key for key, _ in switch.to_sweep(state)] == ["all", "user:ada"]
     of_all, of_ada = state.kills["all"], state.kills["user:ada"]
-    done = fleet.swept(state, "all", of_all, Sweep(done=True))
-    assert [key for key, _ in fleet.to_sweep(done)] == ["user:ada"]
-    assert not fleet.release(done, KillOrder(scope="all"), NOW).released  # all has ended by then
-    after = fleet.release(state, KillOrder(scope="user", subject="ada"), NOW)
-    assert not fleet.swept(after, "user:ada", of_ada, Sweep(done=True)).released
-    again = fleet.kill(after, KillOrder(scope="user", subject="ada"), NOW + timedelta(seconds=1))
+    done = switch.swept(state, "all", of_all, Sweep(done=True))
+    assert [key for key, _ in switch.to_sweep(done)] == ["user:ada"]
+    assert not switch.release(done, KillOrder(scope="all"), NOW).released  # all has ended by then
+    after = switch.release(state, KillOrder(scope="user", subject="ada"), NOW)
+    assert not switch.swept(after, "user:ada", of_ada, Sweep(done=True)).released
+    again = switch.kill(after, KillOrder(scope="user", subject="ada"), NOW + timedelta(seconds=1))
     assert not again.released  # the new order covers whatever the old one did
-    assert fleet.swept(again, "user:ada", of_ada, Sweep(done=True)) is again  # and is swept by itself
+    assert switch.swept(again, "user:ada", of_ada, Sweep(done=True)) is again  # and is swept by itself
 
 
 def test_whatever_is_ordered_and_reported_fits_what_the_server_takes() -> None:
@@ -166,16 +166,16 @@ def test_whatever_is_ordered_and_reported_fits_what_the_server_takes() -> None:
     state, long = FleetState(), "é" * 490
     for number in range(330):
         order = KillOrder(scope="user", subject=f"{number}{long}", reason="\a" * 2000, by="é" * 200)
-        state = fleet.kill(state, order, NOW)
-        state = fleet.kill(state, order.model_copy(update={"scope": "run"}), NOW)
+        state = switch.kill(state, order, NOW)
+        state = switch.kill(state, order.model_copy(update={"scope": "run"}), NOW)
     for number in range(420):
         dependency = f"tool:{number}{'é' * 290}"
-        if fleet.too_many_settings(state, dependency) is None:
+        if room.too_many_settings(state, dependency) is None:
             state = state.model_copy(update={"settings": {**state.settings, dependency: BreakerSettings()}})
         for minute in range(12):
             failed = Outcomes(dependency=dependency, failures=1, successes=1, error="é" * 500)
-            state = fleet.observe(state, failed, NOW + timedelta(seconds=5 * minute))
-    state = fleet.fit(fleet.kill(state, KillOrder(scope="all", reason="ü" * 2000), NOW), NOW)
+            state = breakers.observe(state, failed, NOW + timedelta(seconds=5 * minute))
+    state = room.fit(switch.kill(state, KillOrder(scope="all", reason="ü" * 2000), NOW), NOW)
     assert len(state.kills) > 150
     assert "all" in state.kills
     assert state.no_room > 0
@@ -188,32 +188,32 @@ def test_whatever_is_ordered_and_reported_fits_what_the_server_takes() -> None:
 
 def test_the_memo_says_enough_to_begin_again_with() -> None:
     state = killed(("run", "r1"), ("user", "ada"), ("all", ""))
-    state = fleet.release(state, KillOrder(scope="all"), NOW)
+    state = switch.release(state, KillOrder(scope="all"), NOW)
     state = state.model_copy(update={"settings": {"d": BreakerSettings(failure_threshold=2)}})
     for _ in range(2):
-        state = fleet.observe(state, Outcomes(dependency="d", failures=1, error="500"), NOW)
+        state = breakers.observe(state, Outcomes(dependency="d", failures=1, error="500"), NOW)
     again = FleetView.of(fleet.published(state)).state()
     assert (again.kills, again.released, again.settings) == (state.kills, state.released, state.settings)
-    assert fleet.views(again) == fleet.views(state)
+    assert breakers.views(again) == breakers.views(state)
     assert again.breakers["d"].state == "open"
 
 
 def test_a_new_dependency_takes_the_place_of_one_that_has_been_well_for_longest() -> None:
     state = FleetState(rules=FleetSettings(kept_breakers=3))
     for name in ("well", "well before", "fails", "well"):
-        state = fleet.observe(state, Outcomes(dependency=name, failures=1), NOW)
+        state = breakers.observe(state, Outcomes(dependency=name, failures=1), NOW)
     later = NOW + timedelta(seconds=300)
-    state = fleet.settle(fleet.observe(state, Outcomes(dependency="fails", failures=1), later), later)
+    state = fleet.settle(breakers.observe(state, Outcomes(dependency="fails", failures=1), later), later)
     for name, kept in (("new", {"well", "fails", "new"}), ("newer", {"fails", "new", "newer"})):
-        state = fleet.observe(state, Outcomes(dependency=name, failures=1), later)
+        state = breakers.observe(state, Outcomes(dependency=name, failures=1), later)
         assert set(state.breakers) == kept
-    full = fleet.observe(state, Outcomes(dependency="no room", failures=1), later)
+    full = breakers.observe(state, Outcomes(dependency="no room", failures=1), later)
     assert (full.breakers, full.no_room) == (state.breakers, 1)
 
 
 def test_a_healthy_dependency_leaves_no_trace() -> None:
     state = FleetState()
-    assert fleet.observe(state, Outcomes(dependency="a", successes=9), NOW) is state
+    assert breakers.observe(state, Outcomes(dependency="a", successes=9), NOW) is state
 
 
 SCOPES: st.SearchStrategy[Scope] = st.sampled_from(["run", "user", "all"])
@@ -224,8 +224,8 @@ def test_a_kill_is_in_force_from_its_order_to_its_release(steps: list[tuple[bool
     state, model = FleetState(), set[str]()
     for kill, scope, subject in steps:
         order = KillOrder(scope=scope, subject=subject)
-        key = fleet.name(scope, subject)
-        state = fleet.kill(state, order, NOW) if kill else fleet.release(state, order, NOW)
+        key = switch.name(scope, subject)
+        state = switch.kill(state, order, NOW) if kill else switch.release(state, order, NOW)
         model = model | {key} if kill else model - {key}
         assert set(state.kills) == model
         assert FleetState.model_validate_json(state.model_dump_json()) == state
