@@ -7,6 +7,7 @@ SIGKILLed. All they save is the second or two of imports, of which the tests wou
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import runpy
 import signal
@@ -83,10 +84,13 @@ def _run(program: Program, arguments: tuple[str, ...], environment: dict[str, st
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.argv = [program, *arguments]
-    match program:
-        case "worker.py":
-            runpy.run_path(str(source_root() / program), run_name="__main__")
-        case "interlock":
-            from interlock.cli import main
+    try:
+        match program:
+            case "worker.py":
+                runpy.run_path(str(source_root() / program), run_name="__main__")
+            case "interlock":
+                from interlock.cli import main
 
-            main()
+                main()
+    finally:
+        atexit._run_exitfuncs()  # an interpreter does it as it ends, a fork of multiprocessing does not: spans are sent

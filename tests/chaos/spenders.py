@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 from interlock import Account, Agent, Limits, Retry, tool
@@ -27,9 +28,11 @@ spender = Agent(
     models=GOOD,
     prices=PRICES,
     tools=[ponder],
-    accounts=[Account("user:{user_id}", usd=ACCOUNT)],
+    accounts=[Account("user:{user_id}", usd="1.00")],
     # What a killed worker had in its hands is tried again when these seconds are over.
     limits=Limits(usd="0.25", step_seconds=2, tool_calls=50),
     retry=Retry(attempts=4, initial=0.05, maximum=0.2),
     max_output_tokens=200,
 )
+
+poor = replace(spender, name="poor", accounts=[Account("poor:{user_id}", usd=ACCOUNT)])

@@ -49,7 +49,7 @@ async def test_bill_charge_limit_whatever_worker_is_killed(temporal: Client, tmp
         try:
             user = queue
             runs = [
-                await interlock.start(AgentTask(agent="spender", input=f"task {number}", user_id=user))
+                await interlock.start(AgentTask(agent="poor", input=f"task {number}", user_id=user))
                 for number in range(RUNS)
             ]
             for _ in range(KILLS):
@@ -60,14 +60,14 @@ async def test_bill_charge_limit_whatever_worker_is_killed(temporal: Client, tmp
             results = [await asyncio.wait_for(run.result(), 60) for run in runs]
             for run in runs:
                 await replay(temporal, run.handle, AgentRun)
-            account = await status(temporal, f"user:{user}")
+            account = await status(temporal, f"poor:{user}")
         finally:
             for worker in workers:
                 await processes.end(worker, signal.SIGKILL)
     charged = sum((result.usage.usd for result in results), Decimal(0))
     outcomes = [result.outcome for result in results]
     assert "completed" in outcomes
-    assert any(f"account user:{user}" in (result.reason or "") for result in results), "there was money for all"
+    assert any(f"account poor:{user}" in (result.reason or "") for result in results), "there was money for all"
     assert server.bill.usd <= charged == account.spent_usd <= ACCOUNT
     assert account.leases == 0
     # The goal is a quarter of a bill for each kill. When they come is chance.
