@@ -64,6 +64,7 @@ class ScriptedModel:
             says the same as the first); or a function of the conversation and the names of the tools it may
             call. After its last turn a script repeats it.
     price   what it pretends to cost; nothing is billed
+    asked   how many requests have reached it
 
     Its name is ``model``. A second script of one name replaces the first."""
 
@@ -73,10 +74,12 @@ class ScriptedModel:
         self.name = name
         self.model = f"scripted:{name}"
         self.price = price or Price(input="0", output="0")
+        self.asked = 0
         self._script = script
         SCRIPTS[name] = self
 
     def turn(self, messages: Sequence[Message], tools: Sequence[str]) -> Say:
+        self.asked += 1
         if callable(self._script):
             return self._script(messages, tools)
         replies = sum(isinstance(message, AssistantMessage) for message in messages)

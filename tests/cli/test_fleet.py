@@ -13,7 +13,7 @@ from tests.billing.environment import MODELS, billing
 from tests.cli.conftest import COMMAND, CommandLine, environment
 from tests.cli.terminal import terminal
 from tests.conftest import Serve, source_root
-from tests.fleet.environment import in_flight, until, waiting
+from tests.fleet.environment import asked, until, waiting
 
 CHAT = MODELS["chat"]
 PAGE = (source_root() / "docs/breakers.md").read_text()
@@ -28,9 +28,9 @@ async def test_kills_in_force_are_listed_with_what_they_stopped(serve: Serve, cl
     async with serve(waiting("a")) as served:
         mine, fleet = cli.on(served), served.interlock.fleet
         assert (await mine("kills")).out == "nothing is killed\n"
-        run, other = await served.start("a", user_id="ada"), await served.start("a", user_id="bob")
-        await in_flight(run, "model")
-        await in_flight(other, "model")
+        await served.start("a", user_id="ada")
+        other = await served.start("a", user_id="bob")
+        await asked("a", 2)
         await other.kill("alone")
         assert (await mine("kill", "--user", "ada", "--reason", "fraud\x1b[31m")).code == 0
         text, as_json = await asyncio.gather(mine("kills"), mine("kills", "--json"))

@@ -16,7 +16,7 @@ from interlock.testing import ScriptedModel, call, calls, say, temporal_server
 from tests.cli.conftest import COMMAND, CommandLine, Ran, environment
 from tests.cli.terminal import terminal
 from tests.conftest import Serve, Served
-from tests.fleet.environment import act, in_flight, until, waiting
+from tests.fleet.environment import act, asked, in_flight, until, waiting
 from worker import serving
 
 
@@ -122,7 +122,7 @@ async def test_a_user_loses_every_run_and_may_begin_no_more_until_released(serve
     async with serve(waiting("a"), Agent(name="quick", instructions="-", models=quick.model)) as served:
         mine, ada = cli.on(served), "ada 'the' one"
         hers, his = [await served.start("a", user_id=ada) for _ in range(5)], await served.start("a", user_id="bob")
-        await all_in_flight([*hers, his])
+        await asked("a", 6)
         await until(lambda: _open(served, "user", ada, 5))
         ran = await mine("kill", "--user", ada, "--reason", "fraud")
         assert (ran.code, ran.err) == (0, "")

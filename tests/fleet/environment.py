@@ -13,7 +13,7 @@ from temporalio.client import Client
 from interlock import Agent, ToolContext, tool
 from interlock.client import Run
 from interlock.contracts import BreakerSettings
-from interlock.testing import Say, ScriptedModel, replay
+from interlock.testing import SCRIPTS, Say, ScriptedModel, replay
 from tests.conftest import Served
 from workflows.fleet_control import FleetControl
 
@@ -65,6 +65,16 @@ async def in_flight(run: Run, activity: str) -> None:
         )
 
     await until(begun)
+
+
+async def asked(name: str, times: int) -> None:
+    """Wait until so many requests have reached the model of the agent that ``waiting`` made: a call that is at a worker
+    and not yet past its gate is refused by a kill, not stopped."""
+
+    async def reached() -> bool:
+        return SCRIPTS[f"{name}-model"].asked >= times
+
+    await until(reached)
 
 
 async def events(client: Client, id: str, kind: EventType.ValueType) -> int:

@@ -19,7 +19,7 @@ from interlock.contracts import AgentTask, KilledCall, KillReport, Limits, Trans
 from interlock.errors import BadRequest, NoWorker, RunNotFound
 from interlock.testing import ScriptedModel, call, calls, say
 from tests.conftest import Serve, activities
-from tests.fleet.environment import act, in_flight, replay_fleet, until, waiting
+from tests.fleet.environment import act, asked, in_flight, replay_fleet, until, waiting
 from worker import serving
 from workflows.call_report import CallReport
 from workflows.carrying import carried, carry
@@ -163,7 +163,7 @@ async def test_a_killed_user_loses_every_run_and_nobody_else_does(serve: Serve) 
         for run in hers:
             await in_flight(run, "model")
         his = await served.start("a", user_id="bob")
-        await in_flight(his, "model")
+        await asked("a", 5)
         await fleet.kill("user", "ada 'the' one", "fraud", by="ops")
         for run in [*hers, paused]:
             result = await served.end(run)
