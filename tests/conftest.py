@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,32 @@ from temporalio.client import Client
 from interlock import Agent, AgentResult, AgentTask, Interlock
 from interlock.client import Run
 from interlock.testing import replay, temporal_server
+from tests.sizes import sized
 from worker import serving
 from workflows.agent_run import AgentRun
 
 # A machine that stalls for a moment says nothing of what is tested.
 settings.register_profile("interlock", deadline=None)
 settings.load_profile("interlock")
+
+
+PATIENCE = sized(full=220, quick=120)
+"""Seconds after which a test that waits fails, and says for what."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _bounded(item.obj)
+
+
+def _bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @wraps(test)
+    async def bounded(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await test(*args, **kwargs)
+
+    return bounded
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -61,8 +61,7 @@ class BudgetLedger:
 
     @workflow.run
     async def run(self, *args: Any) -> None:
-        if self._lost is not None:
-            raise RuntimeError(self._lost)  # and with this task all that came with it is undone
+        self._read()
         self._become(self._state)
         while not self._may_continue():
             held = bool(self._state.leases)  # a first lease begins the watch over those who hold some
@@ -77,6 +76,15 @@ class BudgetLedger:
                 self._telling.add(task)
                 task.add_done_callback(self._telling.discard)
         workflow.continue_as_new(self._state)
+
+    def _read(self) -> None:
+        """Raises where nobody can know what the account has spent: with the task, all that came with it is undone."""
+        if self._lost is not None:
+            raise RuntimeError(self._lost)
+
+    def _asked(self, model: type[M], args: tuple[Any, ...]) -> M:
+        self._read()  # a handler may come before ``run``
+        return _one(model, args)
 
     def _become(self, state: LedgerState) -> None:
         """Take ``state``, and show it."""
@@ -125,14 +133,14 @@ class BudgetLedger:
     @workflow.update
     def lease(self, *args: Any) -> LeaseReply:
         """Take money for a run: ``{run, usd}``."""
-        state, reply = leasing.lease(self._state, _one(LeaseRequest, args), workflow.now())
+        state, reply = leasing.lease(self._state, self._asked(LeaseRequest, args), workflow.now())
         self._become(state)
         self._tell()
         return reply
 
     @lease.validator
     def _leasable(self, *args: Any) -> None:
-        request = _one(LeaseRequest, args)
+        request = self._asked(LeaseRequest, args)
         if (why := leasing.refusal(self._state, request)) is not None:
             raise ValueError(f"account {self._state.account}: {why}")
         after, reply = leasing.lease(self._state, request, workflow.now())
@@ -143,24 +151,24 @@ class BudgetLedger:
     @workflow.update
     def settle(self, *args: Any) -> SettleReply:
         """Tell what a run has spent: ``{run, spent_usd, unsettled_usd, closed}``."""
-        state, reply = ledger.settle(self._state, _one(Settlement, args), workflow.now())
+        state, reply = ledger.settle(self._state, self._asked(Settlement, args), workflow.now())
         self._become(state)
         self._tell()
         return reply
 
     @settle.validator
     def _settleable(self, *args: Any) -> None:
-        _one(Settlement, args)
+        self._asked(Settlement, args)
 
     @workflow.update
     def set_limit(self, *args: Any) -> LedgerStatus:
         """Set the account's limit: ``{usd, window}``."""
-        self._become(ledger.set_limit(self._state, _one(AccountLimit, args), workflow.now()))
+        self._become(ledger.set_limit(self._state, self._asked(AccountLimit, args), workflow.now()))
         return self.status()
 
     @set_limit.validator
     def _limitable(self, *args: Any) -> None:
-        _one(AccountLimit, args)
+        self._asked(AccountLimit, args)
 
     @workflow.signal
     def observe(self, *args: Any) -> None:

@@ -11,6 +11,7 @@ from interlock.contracts import Message
 from interlock.testing import Say, ScriptedModel, call
 from tests.cli.conftest import CommandLine
 from tests.conftest import Serve
+from tests.fleet.environment import in_flight
 
 
 async def test_a_run_is_paused_steered_extended_and_resumed(serve: Serve, cli: CommandLine) -> None:
@@ -28,6 +29,7 @@ async def test_a_run_is_paused_steered_extended_and_resumed(serve: Serve, cli: C
     model = ScriptedModel("cli-obedient", obedient)
     async with serve(Agent(name="obedient", instructions="-", models=model.model, tools=[hold])) as served:
         run = await served.start("obedient", "go", limits={"steps": 2, "usd": "1"})
+        await in_flight(run, "tool.hold")  # a word that comes before the first call is in it
         paused, steered = await asyncio.gather(
             cli("pause", run.id, "--reason", "lunch"), cli("steer", run.id, "stop now")
         )

@@ -37,7 +37,7 @@ POOR = Agent(
 SHARING = Agent(
     name="sharing",
     instructions="",
-    models=ScriptedModel("shared", [say("x", input_tokens=1000, output_tokens=1000)], PRICE).model,
+    models=ScriptedModel("shared-by-all", [say("x", input_tokens=1000, output_tokens=1000)], PRICE).model,
     accounts=[Account("shared-by-all", usd="0.36"), Account("of:{user_id}", usd="9")],
 )
 
