@@ -20,8 +20,24 @@ from temporalio.exceptions import ApplicationError
 
 # Passed through, so that a run does not execute these modules again: they hold no state of their own, and
 # tests/test_architecture.py keeps clocks, chance and I/O out of them. This module itself is never passed
-# through: that would share its globals between runs.
+# through: that would share its globals between runs. Nor is its package, so no `from workflows import ...`: all that
+# it names would be executed for every run.
 with workflow.unsafe.imports_passed_through():
+    import workflows.around as around
+    import workflows.asking as asking
+    import workflows.carrying as carrying
+    import workflows.ending as ending
+    import workflows.extending as extending
+    import workflows.following as following
+    import workflows.for_parent as for_parent
+    import workflows.ladder as ladder
+    import workflows.model_turn as model_turn
+    import workflows.pausing as pausing
+    import workflows.reading as reading
+    import workflows.resolving as resolving
+    import workflows.run_status as run_status
+    import workflows.seen as seen
+    import workflows.tool_calls as tool_calls
     from interlock.contracts import (
         AgentResult,
         Carried,
@@ -38,23 +54,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from interlock.policies import approval, limit
     from interlock.policies.degradation import Trouble
-    from workflows import (
-        around,
-        asking,
-        carrying,
-        ending,
-        extending,
-        following,
-        for_parent,
-        ladder,
-        model_turn,
-        pausing,
-        reading,
-        resolving,
-        run_status,
-        seen,
-        tool_calls,
-    )
     from workflows.failed_calls import TurnFailed
 
 
