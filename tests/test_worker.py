@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from interlock.registration import register_search_attributes
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 from interlock.testing import temporal_server
 from interlock.worker_flags import parse
+from tests import warm
 from tests.conftest import source_root
 
 GOOD = '''
@@ -71,13 +73,19 @@ one = Agent(name="one", instructions="", models=m.model, tools=[look])
         (GOOD + 'two = Agent(name="two", instructions="", models="scripted:x")', "bad", "known: scripted:m"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, source: str, reference: str, said: str) -> None:
+async def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, source: str, reference: str, said: str) -> None:
     (tmp_path / "bad.py").write_text(source)
-    command = [sys.executable, str(source_root() / "worker.py"), "--agents", reference]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
+    out, err = tmp_path / "out", tmp_path / "err"
+    process = warm.begin(
+        "worker.py", ("--agents", reference), environment=os.environ, out=out, err=err, directory=tmp_path
+    )
+    try:
+        code = await asyncio.wait_for(process.wait(), 60)
+    finally:
+        process.kill()
+    assert code == 2
+    lines = err.read_text().strip().splitlines()
+    assert len(lines) == 1, lines
     assert said in lines[0]
 
 

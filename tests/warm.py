@@ -63,20 +63,30 @@ class Warm:
 
 
 def begin(
-    program: Program, arguments: tuple[str, ...], *, environment: Mapping[str, str], out: Path, err: Path
+    program: Program,
+    arguments: tuple[str, ...],
+    *,
+    environment: Mapping[str, str],
+    out: Path,
+    err: Path,
+    directory: Path | None = None,
 ) -> Warm:
-    """Start a program at the root of the repository. What it writes is appended to files."""
-    process = _FORKING.Process(target=_run, args=(program, arguments, dict(environment), str(out), str(err)))
+    """Start a program, at the root of the repository unless told otherwise. What it writes is appended to files."""
+    at = str(directory or source_root())
+    streams = (os.devnull, str(out), str(err))
+    process = _FORKING.Process(target=_run, args=(program, arguments, dict(environment), streams, at))
     process.start()
     return Warm(process)
 
 
-def _run(program: Program, arguments: tuple[str, ...], environment: dict[str, str], out: str, err: str) -> None:
+def _run(
+    program: Program, arguments: tuple[str, ...], environment: dict[str, str], streams: tuple[str, ...], at: str
+) -> None:
     """In the new process: become what an interpreter that was started for the program would be."""
-    os.chdir(source_root())
+    os.chdir(at)
     os.environ.clear()
     os.environ.update(environment)
-    for stream, path in ((0, os.devnull), (1, out), (2, err)):
+    for stream, path in enumerate(streams):
         opened = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(opened, stream)
         os.close(opened)

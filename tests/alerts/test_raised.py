@@ -86,7 +86,7 @@ async def test_a_breaker_that_opens_is_told_of_once_by_whichever_worker(serve: S
 @pytest.mark.parametrize("answer", [500, None])
 async def test_runs_go_on_while_the_webhook_refuses_or_hangs(answer: int | None, serve: Serve) -> None:
     account = f"user:down-{answer}"
-    payer = agent(accounts=[Account(account, usd="0.10")], limits=Limits(step_seconds=30))
+    payer = agent(accounts=[Account(account, usd="0.04")], limits=Limits(step_seconds=30))
     with webhook(lambda number: answer) as there:
         async with billed(always(Reply(text="word " * 200))), serve(payer) as served:
             results = [await served.run("payer")]

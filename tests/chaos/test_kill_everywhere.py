@@ -219,7 +219,7 @@ def mixed(request: Request, n: int) -> Reply:
     return Reply(hang=True) if index % 2 else Reply(status=429, headers={"retry-after": "1"})
 
 
-RUNS = sized(40, 16)
+RUNS = sized(40, 8)
 
 
 async def all_killed(interlock: Interlock, directory: Path, breaking: Callable[[Workers], Awaitable[None]]) -> None:
@@ -234,7 +234,7 @@ async def all_killed(interlock: Interlock, directory: Path, breaking: Callable[[
         await breaking(fleet)
         results = await asyncio.gather(*(asyncio.wait_for(run.result(), 120) for run in runs))
         await provider.until(lambda server: not hanging(server))
-        for run in runs[:10]:
+        for run in runs[:5]:
             await replay(interlock.client, run.handle, AgentRun)
     assert {result.outcome for result in results} == {"killed"}
     seen = max(request.closed_at or 0.0 for request in held)

@@ -22,7 +22,7 @@ from tests.sizes import sized
 from tests.warm import Warm
 from workflows.agent_run import AgentRun
 
-RUNS, KILLS = sized(50, 16), sized(5, 2)
+RUNS, KILLS = sized(50, 10), sized(5, 2)
 
 
 async def begun(log: Path, more_than: int) -> None:

@@ -17,6 +17,7 @@ from tests.cli.conftest import COMMAND, CommandLine, Ran, environment
 from tests.cli.terminal import terminal
 from tests.conftest import Serve, Served
 from tests.fleet.environment import act, asked, in_flight, until, waiting
+from tests.sizes import sized
 from worker import serving
 
 
@@ -218,20 +219,23 @@ async def alone() -> AsyncIterator[tuple[Served, CommandLine]]:
         yield served, cli.on(served)
 
 
+MANY = sized(40, 16)
+
+
 async def test_everything_ends_and_nothing_begins_until_it_is_released() -> None:
     async with alone() as (served, cli):
-        runs = [await served.start("a", user_id=f"user-{n % 7}") for n in range(40)]
-        await until(lambda: _open(served, "all", "", 40))
+        runs = [await served.start("a", user_id=f"user-{n % 7}") for n in range(MANY)]
+        await until(lambda: _open(served, "all", "", MANY))
         async with terminal(cli.environment, *COMMAND, "kill", "--all") as screen:
-            await screen.until("Kill everything? 40 runs open now")
+            await screen.until(f"Kill everything? {MANY} runs open now")
             screen.process.send_signal(signal.SIGINT)
             assert await screen.code() == 130
-        assert await served.interlock.fleet.open_runs("all") == 40
+        assert await served.interlock.fleet.open_runs("all") == MANY
 
         ran = await cli("kill", "--all", "--reason", "fire", "--json")
         assert (ran.code, ran.err) == (0, "")
         told = ran.json
-        assert (told["scope"], told["open_before"], told["left"]) == ("all", 40, 0)
+        assert (told["scope"], told["open_before"], told["left"]) == ("all", MANY, 0)
         assert told["sweep"]["done"]
         assert (told["sweep"]["cancelled"], told["sweep"]["terminated"]) == (0, 0)
         assert told["stopped"] + told["refused"] >= 1

@@ -284,7 +284,7 @@ async def test_a_new_key_is_put_in_front_of_the_old_one(kept: Path, temporal: Cl
     old, new = some_keys(), some_keys()
     both = Keys({**new.by_id, **old.by_id})
     before = with_keys(temporal, old, kept / "store")
-    async with serve(waiting(), client=before) as served:
+    async with serve(waiting(), client=before, grace=timedelta(seconds=1)) as served:
         run = await served.start("waiting", "promptword")
         await until(run, "tool.linger", 25)
     after = with_keys(temporal, both, kept / "store")
