@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from interlock import Agent, Limits, tool
@@ -18,7 +19,9 @@ def turn(messages: Sequence[Message], tools: Sequence[str]) -> Say:
     steps = int(first.text) if first.role == "user" else 0
     # Tokens are given, so that the script does not count those of the whole conversation at each step.
     if len(messages) < 1 + 2 * steps:
-        return Say(calls=(("read_page", ARGUMENTS),), input_tokens=1000, output_tokens=20)
+        # Not one page again and again: a run that does that is killed.
+        page = json.dumps({"page": 1 + len(messages) // 2})
+        return Say(calls=(("read_page", page),), input_tokens=1000, output_tokens=20)
     return Say("done", input_tokens=1000, output_tokens=20)
 
 
