@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TITLE = "telemetry: logs, metrics and traces, on against off"
 GOAL = 1.10
-ROUNDS = 30
+ROUNDS = 60
 WARM_UP = 3
 MEASURED = (
     "A step is one call of a model and one of a tool, both of which answer at once, from the scheduling of one model "
