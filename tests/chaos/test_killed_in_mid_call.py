@@ -11,8 +11,7 @@ from temporalio.client import Client
 
 from interlock import AgentTask, Interlock
 from interlock.testing import replay
-from tests.billing import Reply
-from tests.billing.behaviours import always
+from tests.billing import Reply, Request
 from tests.runs import processes
 from tests.runs.priced import billed
 from tests.sizes import sized
@@ -23,7 +22,11 @@ KILLS = sized(3, 1)
 
 async def test_what_was_billed_in_mid_call_is_charged_and_within_the_limit(temporal: Client, tmp_path: Path) -> None:
     address, queue = temporal.service_client.config.target_host, f"mid-call-{tmp_path.name}"
-    async with billed(always(Reply(text="done", delay=1.0))) as server:
+
+    def lost_with_its_worker(request: Request, n: int) -> Reply:
+        return Reply(text="done", delay=1.0 if n < KILLS else 0.0)
+
+    async with billed(lost_with_its_worker) as server:
         environment = {
             "OPENAI_BASE_URL": server.openai_url,
             "OPENAI_API_KEY": "test",

@@ -21,7 +21,7 @@ from tests.sizes import sized
 from tests.warm import Warm
 from workflows.agent_run import AgentRun
 
-KILLS, RUNS = sized(6, 3), 4
+KILLS, RUNS = sized(6, 4), 4
 
 
 def thinks(request: Request, n: int) -> Reply:

@@ -30,7 +30,7 @@ async def test_the_next_attempt_takes_the_paid_answer_from_the_journal(tmp_path:
     journal = tmp_path / "journal.db"
     server = await start_server(database=tmp_path / "temporal.db", ui=False)
     try:
-        async with billed(always(Reply(text="the answer", delay=1.0))) as provider:
+        async with billed(always(Reply(text="the answer", delay=0.4))) as provider:
             environment = {
                 "OPENAI_BASE_URL": provider.openai_url,
                 "OPENAI_API_KEY": "test",
