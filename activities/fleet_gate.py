@@ -6,6 +6,7 @@ They begin together and end in the opposite order.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,8 +15,9 @@ from temporalio.client import Client
 from activities.alerting import Alerting
 from activities.fleet_seen import FleetSeen
 from activities.gate import Gate
-from activities.mirror import Mirror, max_age
+from activities.mirror import MAX_AGE, Mirror
 from activities.reports import Reports
+from interlock.errors import BadRequest
 from interlock.telemetry.metrics import of_client
 
 
@@ -36,3 +38,15 @@ async def fleet_gate(client: Client, fleet: str, alerting: Alerting) -> AsyncIte
         reports.start()
         stack.push_async_callback(reports.stop)
         yield gate
+
+
+def max_age() -> float:
+    """``INTERLOCK_MIRROR_MAX_AGE``, in seconds. Raises ``BadRequest`` for one that is no positive number."""
+    given = os.environ.get("INTERLOCK_MIRROR_MAX_AGE") or str(MAX_AGE)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise BadRequest(f"INTERLOCK_MIRROR_MAX_AGE is {given!r}; it must be a number of seconds above 0")
+    return seconds

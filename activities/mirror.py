@@ -1,29 +1,34 @@
 """The worker's mirror of ``FleetControl``: what it knows of kills and breakers, tens of milliseconds old.
 
 It waits on that workflow's history by long poll, across continue-as-new, with no worker asked; an event tells that
-something has changed, the memo what. A mirror that has lost its source for longer than ``INTERLOCK_MIRROR_MAX_AGE``
-knows nothing any more: the gate then refuses, because a switch that nobody hears must be taken for off.
+something has changed, the memo what. A kill is an event itself, and is obeyed before the workflow has taken it in
+(``interlock.policies.ahead``): that may be long, where the worker that serves the workflow has just frozen.
+
+A mirror that has lost its source for longer than ``INTERLOCK_MIRROR_MAX_AGE`` knows nothing any more: the gate then
+refuses, because a switch that nobody hears must be taken for off.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from interlock.errors import BadRequest
+from interlock.contracts import Kill, KillOrder, parse
 from interlock.fleet import FleetView
+from interlock.policies import ahead
 
 log = structlog.get_logger("interlock.mirror")
 
@@ -36,24 +41,16 @@ ABREAST = 10.0
 """Seconds a worker waits at its start for the fleet's workflow to take in what it was told."""
 
 
-def max_age() -> float:
-    """``INTERLOCK_MIRROR_MAX_AGE``, in seconds. Raises ``BadRequest`` for one that is no positive number."""
-    given = os.environ.get("INTERLOCK_MIRROR_MAX_AGE") or str(MAX_AGE)
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise BadRequest(f"INTERLOCK_MIRROR_MAX_AGE is {given!r}; it must be a number of seconds above 0")
-    return seconds
-
-
 class Mirror:
-    """``view`` is what the fleet's workflow last said. ``changed``: called with each new view, on the worker's loop."""
+    """``view`` is what the fleet's workflow last said, with the kills that it has been sent since. ``changed``: called
+    with each new view, on the worker's loop."""
 
     def __init__(self, client: Client, fleet: str, max_age: float = MAX_AGE) -> None:
         self.fleet = fleet
         self.view = FleetView()
+        self._said = self.view
+        self._ahead: Mapping[str, Kill] = {}
+        self._worked = datetime.min.replace(tzinfo=UTC)
         self._client = client
         self._max_age = max_age
         self._heard = time.monotonic()
@@ -119,19 +116,25 @@ class Mirror:
 
     async def _read(self) -> None:
         described = await self._client.get_workflow_handle(self.fleet).describe(rpc_timeout=timedelta(seconds=5))
-        view = FleetView.of(await described.memo())
+        self._said = FleetView.of(await described.memo())
         # What is in its history up to here is in this memo; what comes later is news.
         self._read_up_to = described.raw_description.workflow_execution_info.history_length
         self._execution = described.run_id
         self._heard = time.monotonic()
-        if view != self.view:
-            self.view = view
-            for listener in self._listeners:
-                listener(view)
+        self._tell()
         if described.status is not WorkflowExecutionStatus.RUNNING:
             log.warning("fleet.ended", fleet=self.fleet, status=described.status and described.status.name)
             await self._ensure()
             await self._read()
+
+    def _tell(self) -> None:
+        said = self._said
+        self._ahead = ahead.standing(self._ahead, said.kills, said.released, self._worked)
+        view = replace(said, kills={**said.kills, **self._ahead})
+        if view != self.view:
+            self.view = view
+            for listener in self._listeners:
+                listener(view)
 
     async def _follow(self) -> None:
         failures = 0
@@ -164,12 +167,33 @@ class Mirror:
                 request, retry=False, timeout=POLL
             )
             self._heard = time.monotonic()
-            news = [event for event in answer.history.events if event.event_id > self._read_up_to]
+            events = answer.history.events
+            for event in events:
+                await self._note(event)
+            # Not within the past: a kill may be in this page of it, and its release in the next.
+            if not events or events[-1].event_id >= self._read_up_to:
+                self._tell()
+            news = [event for event in events if event.event_id > self._read_up_to]
             if any(event.event_type in _TELLING for event in news):
                 await self._read()
             if not answer.next_page_token:
                 return
             request.next_page_token = answer.next_page_token
+
+    async def _note(self, event: HistoryEvent) -> None:
+        """What concerns kills. An order that cannot be read the workflow ignores, and says so."""
+        at = event.event_time.ToDatetime(UTC)
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            self._worked = max(self._worked, at)
+        signalled = event.workflow_execution_signaled_event_attributes
+        match signalled.signal_name:
+            case "kill" | "release" as signal:
+                try:
+                    [told] = await self._client.data_converter.decode(list(signalled.input.payloads))
+                    order = parse(KillOrder, told)
+                except Exception:  # noqa: BLE001  # anybody may send anything: a mirror that stopped for it would be deaf
+                    return
+                self._ahead = ahead.told(self._ahead, signal, order, at)
 
 
 _TELLING = {

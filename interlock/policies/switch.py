@@ -34,13 +34,7 @@ def kill(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
     before = state.kills.get(key)
     if before is not None and order.scope != "run":  # a run of the same id may be another
         return state
-    new = Kill(
-        scope=order.scope,
-        subject="" if order.scope == "all" else order.subject,
-        reason=cut(order.reason, LONGEST_REASON),
-        by=cut(order.by, LONGEST_BY),
-        at=now,
-    )
+    new = in_force(order, now)
     if order.run_knows and before is not None:  # it asked for calls until it heard: one kill
         new = new.model_copy(update={"stopped": before.stopped, "refused": before.refused})
     kills = dict(state.kills)
@@ -50,6 +44,16 @@ def kill(state: FleetState, order: KillOrder, now: datetime) -> FleetState:
         return state.model_copy(update={"kills": kills})
     released = {k: each for k, each in state.released.items() if k != key}  # what it covers, the new one covers
     return state.model_copy(update={"kills": kills, "released": released})
+
+
+def in_force(order: KillOrder, at: datetime) -> Kill:
+    return Kill(
+        scope=order.scope,
+        subject="" if order.scope == "all" else order.subject,
+        reason=cut(order.reason, LONGEST_REASON),
+        by=cut(order.by, LONGEST_BY),
+        at=at,
+    )
 
 
 def release(state: FleetState, order: KillOrder, now: datetime) -> FleetState:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from activities.gate import Admission, Asker, Gate
 from activities.mirror import Mirror
 from activities.reports import Reports
 from interlock import Interlock
+from interlock.client_fleet import Fleet
 from interlock.contracts import AgentTask, BreakerSettings, FleetSettings, FleetState, Kill, Outcomes, Report
 from interlock.errors import Failure
 from tests.conftest import Serve, Served
@@ -202,7 +204,7 @@ async def test_a_released_kill_holds_for_what_was_open_until_its_sweep_is_done(s
         )
         begun = datetime.now(UTC)
         await fleet.kill("user", user, "drill", by="ops")
-        await until(lambda: _is(here.mirror.view.kills, user))
+        await until(partial(_taken_in, fleet, user))
         await fleet.release("user", user)
         await until(lambda: _is(here.mirror.view.released, user))
         later = begun + timedelta(hours=1)
@@ -210,6 +212,50 @@ async def test_a_released_kill_holds_for_what_was_open_until_its_sweep_is_done(s
             here.gate.check(Asker("old", user, since=later, begun=begun - timedelta(hours=1)))
         here.gate.check(Asker("new", user, since=later, begun=later))
         await unheard.handle.terminate()
+
+
+async def test_a_kill_is_obeyed_before_anybody_has_taken_it_in_and_is_taken_in_later(serve: Serve) -> None:
+    """As when the worker that serves the switch freezes with its task in hand."""
+    async with AsyncExitStack() as stack:
+        async with serve(waiting("a")) as served:
+            here = await stack.enter_async_context(gate(served))
+        fleet = served.interlock.fleet  # which nobody serves now
+        holding = asyncio.create_task(_hold(here, "victim", "eve"))
+        await until(lambda: _let_out(here, "ada"))
+        for order in ("garbage", {"scope": "planet"}, {"scope": "user", "subject": "ada", "reason": "drill"}):
+            await served.client.get_workflow_handle(fleet.id).signal("kill", order)
+        await fleet.kill("user", "eve", "fraud", by="ops")
+        with pytest.raises(Failure, match="user eve: fraud") as killed:
+            await holding
+        assert (killed.value.kind, killed.value.fate) == ("RunKilled", "unknown")
+        await served.client.get_workflow_handle(fleet.id).signal("release", {"scope": "user", "subject": "ada"})
+        await until(lambda: _let_out(here, "ada"))
+        assert not (await fleet.view()).kills
+        assert set(here.mirror.view.kills) == {"user:eve"}
+        async with serve(waiting("a"), fleet=fleet.id) as again, gate(again, "there") as there:
+            await until(lambda: _is(there.mirror.view.kills, "eve"))
+            assert set((await fleet.view()).kills) == {"user:eve"}
+            for one in (here, there):
+                with pytest.raises(Failure, match="user eve: fraud"):
+                    one.gate.check(Asker("next", "eve", datetime.now(UTC)))
+            await fleet.release("user", "eve")
+            for one in (here, there):
+                await until(partial(_let_out, one, "eve"))
+            await replay_fleet(again)
+
+
+async def _let_out(here: Here, user: str) -> bool:
+    try:
+        await here.call(user=user)
+    except Failure as failure:
+        if failure.kind != "RunKilled":
+            raise
+        return False
+    return True
+
+
+async def _taken_in(fleet: Fleet, user: str) -> bool:
+    return await _is((await fleet.view()).kills, user)
 
 
 async def _is(kills: Mapping[str, Kill], user: str) -> bool:

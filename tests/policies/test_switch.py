@@ -23,7 +23,7 @@ from interlock.contracts import (
     parse,
 )
 from interlock.fleet import FleetView
-from interlock.policies import breakers, fleet, room, switch
+from interlock.policies import ahead, breakers, fleet, room, switch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -229,6 +229,36 @@ def test_a_kill_is_in_force_from_its_order_to_its_release(steps: list[tuple[bool
         model = model | {key} if kill else model - {key}
         assert set(state.kills) == model
         assert FleetState.model_validate_json(state.model_dump_json()) == state
+
+
+@given(st.lists(st.tuples(st.booleans(), SCOPES, st.sampled_from(["x", "y"])), max_size=30), st.data())
+def test_a_worker_obeys_what_the_switch_was_told_however_much_of_it_has_been_taken_in(
+    steps: list[tuple[bool, Scope, str]], data: st.DataObject
+) -> None:
+    """Beyond that it obeys only what the switch still says is in force."""
+    upto = data.draw(st.integers(0, len(steps)))
+    state, sent, orders = FleetState(), set[str](), dict[str, Kill]()
+    for number, (kill, scope, subject) in enumerate(steps):
+        order, at = KillOrder(scope=scope, subject=subject), NOW + timedelta(seconds=number)
+        key = switch.name(scope, subject)
+        sent = sent | {key} if kill else sent - {key}
+        orders = dict(ahead.told(orders, "kill" if kill else "release", order, at))
+        if number < upto:
+            take = switch.kill if kill else switch.release
+            state = take(state, order, at + timedelta(milliseconds=5))
+    obeyed = set(state.kills) | set(ahead.standing(orders, state.kills, state.released, NOW))
+    assert obeyed - set(state.kills) <= sent <= obeyed
+    if upto == len(steps):
+        assert obeyed == sent == set(state.kills)
+        assert not ahead.standing(orders, state.kills, state.released, NOW)
+
+
+@pytest.mark.parametrize(("worked", "stands"), [(-3600, True), (0, True), (59, True), (60, False)])
+def test_an_order_that_the_switch_passes_over_is_given_up_and_one_that_it_has_not_come_to_is_not(
+    worked: float, stands: bool
+) -> None:
+    orders = ahead.told({}, "kill", KillOrder(scope="user", subject="ada"), NOW)
+    assert bool(ahead.standing(orders, {}, {}, NOW + timedelta(seconds=worked))) is stands
 
 
 @pytest.mark.parametrize(
