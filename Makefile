@@ -9,6 +9,9 @@ STAMP := $(VENV)/.complete
 TOOLS := .venv-tools
 PIP := -m pip --disable-pip-version-check -qq
 
+# Programs and tests are started hundreds of times here. Where bytecode may not be written, each start compiles all anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The demonstration reads these from its environment: no text has to survive the quoting of a shell.
 ifdef INPUT
 export INTERLOCK_DEMO_INPUT := $(value INPUT)

@@ -28,6 +28,7 @@ from interlock.errors import Failure
 from interlock.fleet import FleetView
 from interlock.policies import switch
 from interlock.policies.admission import Go, Out, Refuse, Wait, came_back, judge, soon_enough
+from interlock.telemetry import names
 
 log = structlog.get_logger("interlock.gate")
 
@@ -178,7 +179,8 @@ class Gate:
                 admission.killed = killed
                 admission.task.cancel()
                 self._reports.stopped(killed)
-                log.info("call.stopped", run_id=admission.asker.run, dependency=admission.dependency, by=killed.by)
+                asker, dependency = admission.asker, admission.dependency
+                log.info(names.CALL_STOPPED, run_id=asker.run, user_id=asker.user, dependency=dependency, by=killed.by)
         self._turn()
 
     def _turn(self) -> None:

@@ -20,6 +20,7 @@ from interlock.telemetry.logs import configure_logging
 from interlock.telemetry.redaction import Redaction, redaction
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve
+from tests.fleet.environment import asked, waiting
 from tests.runs.world import World, agent, waits
 from tests.telemetry.story import AGENT, look
 from tests.telemetry.watched import events, lines
@@ -158,7 +159,18 @@ async def test_pause_resume_and_kill_are_told_once(serve: Serve, temporal: Clien
     assert by_event["signal.ignored"]["signal"] == "pause"
     assert by_event["agent.complete"]["outcome"] == "killed"
     assert told.count("agent.complete") == 1
-    assert {each["user_id"] for each in said} == {"ada"}
+    assert [each for each in said if each.get("user_id") != "ada"] == []
+
+
+async def test_a_call_that_a_kill_of_its_user_stops_is_told_with_run_and_user(serve: Serve) -> None:
+    async with serve(waiting("stopped")) as served:
+        with lines() as out:
+            run = await served.start("stopped", user_id="ada")
+            await asked("stopped", 1)
+            await served.interlock.fleet.kill("user", "ada", "enough", by="ops")
+            await served.end(run)
+        [stopped] = [each for each in events(out, run.id) if each["event"] == "call.stopped"]
+    assert (stopped["user_id"], stopped["by"], stopped["level"]) == ("ada", "ops", "info")
 
 
 async def test_a_run_that_goes_on_to_wait_for_a_person_says_so_too(serve: Serve) -> None:
