@@ -19,6 +19,7 @@ from interlock.errors import BadRequest
 from interlock.testing import Say, replay, say, temporal_server
 from tests.conftest import Serve
 from tests.fleet.environment import in_flight, replay_fleet, until, waiting
+from tests.sizes import sized
 from workflows.budget_ledger import BudgetLedger
 from workflows.fleet_control import FleetControl
 
@@ -67,7 +68,7 @@ def batched(all_of_them: list[list[Any]], size: int = 10) -> list[list[list[Any]
 
 
 async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serve) -> None:
-    """5,000 of them, and the run goes on, can be asked, and can be killed."""
+    """Thousands of them, and the run goes on, can be asked, and can be killed."""
     async with serve(waiting("a", [Say(text="late", delay=600)])) as served:
         run = await served.start("a")
         await in_flight(run, "model")
@@ -78,12 +79,12 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
             *((fleet, name) for name in ("release", "report", "unknown")),
         ]
         sent = 0
-        for several in batched(payloads(1, 585)):
+        for several in batched(payloads(1, sized(585, 150))):
             await asyncio.gather(
                 *(handle.signal(name, args=arguments) for arguments in several for handle, name in targets)
             )
             sent += len(several) * len(targets)
-        for arguments in payloads(2, 150):
+        for arguments in payloads(2, sized(150, 60)):
             if not (arguments and isinstance(arguments[0], dict) and set(arguments[0]) <= {"reason", "by"}):
                 if arguments not in ([], [{}]):
                     await run.handle.signal("kill", args=arguments)
@@ -91,20 +92,20 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
                 sent += 2
         for handle, names in ((run.handle, ("decide", "extend")), (fleet, ("configure", "acquire_probe"))):
             for name in names:
-                for arguments in payloads(3, 60):
+                for arguments in payloads(3, sized(60, 40)):
                     with pytest.raises((WorkflowUpdateFailedError, RPCError)):
                         await handle.execute_update(name, args=arguments)
                     sent += 1
-        for arguments in payloads(4, 100):
+        for arguments in payloads(4, sized(100, 40)):
             await run.handle.query("status", args=arguments)
             await fleet.query("status", args=arguments)
             sent += 2
-        assert sent >= 5000
+        assert sent >= sized(5000, 1500)
         await run.resume()
         status = await run.status()
         assert status.state in ("running", "paused")
-        assert status.ignored_signals > 500
-        assert (await served.interlock.fleet.status()).ignored_signals > 500
+        assert status.ignored_signals > sent / 10
+        assert (await served.interlock.fleet.status()).ignored_signals > sent / 10
         await run.kill("after all that", by="ada")
         assert (await served.end(run)).reason == "after all that (by ada)"
         await replay_fleet(served)
@@ -117,15 +118,15 @@ async def test_no_signal_update_or_query_can_harm_an_account(serve: Serve) -> No
         user = uuid.uuid4().hex
         await served.run("a", user_id=user)
         ledger = served.client.get_workflow_handle(ledger_id(f"user:{user}"))
-        for several in batched(payloads(5, 300)):
+        for several in batched(payloads(5, sized(300, 100))):
             await asyncio.gather(
                 *(ledger.signal(name, args=arguments) for arguments in several for name in ("observe", "unknown"))
             )
         for name in ("lease", "settle", "set_limit"):
-            for arguments in payloads(6, 60):
+            for arguments in payloads(6, sized(60, 40)):
                 with pytest.raises((WorkflowUpdateFailedError, RPCError)):
                     await ledger.execute_update(name, args=arguments)
-        for arguments in payloads(7, 60):
+        for arguments in payloads(7, sized(60, 40)):
             await ledger.query("status", args=arguments)
         assert (await served.run("a", user_id=user)).outcome == "completed"
         assert (await served.interlock.account(f"user:{user}").status()).leases == 0

@@ -79,9 +79,9 @@ async def test_fifty_runs_of_one_user_share_a_day_that_pays_for_ten(
     limits = Limits(step_seconds=0.6 if provider is unlucky else 5, tool_calls=100, seconds=60)
     payer = agent(accounts=[Account("user:{user_id}", usd=limit)], limits=limits, max_output_tokens=300)
     async with billed(provider) as server, serve(payer) as served:
-        runs = await asyncio.gather(*(served.start("payer", user_id=user) for _ in range(sized(50, 30))))
+        runs = await asyncio.gather(*(served.start("payer", user_id=user) for _ in range(sized(50, 20))))
         results = await asyncio.gather(*(run.result() for run in runs))
-        for run in runs[:: sized(1, 5)]:
+        for run in runs[:: sized(1, 4)]:
             await served.end(run)
         settled = await status(served.client, f"user:{user}")
         await replay(served.client, ledger(served.client, f"user:{user}"), BudgetLedger)

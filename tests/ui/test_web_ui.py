@@ -26,6 +26,7 @@ from docs.browser import browsing, installed
 from docs.scene import ASKING, KILLED, PAUSED, RUNNING, WAITING, Scene, staged
 from docs.screenshot_ui import VIEWS, WIDTH, address, with_columns
 from interlock.search_attributes import SEARCH_ATTRIBUTES
+from tests.cli.conftest import CommandLine
 from tests.conftest import source_root
 
 PAGE = (source_root() / "docs/operating.md").read_text()
@@ -166,17 +167,23 @@ async def test_the_commands_run(scene: Scene) -> None:
 async def printed(scene: Scene, line: str) -> str:
     """What a command of the page prints, which must end well."""
     first, *rest = shlex.split(line)
-    process = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).parent / first),
-        *rest,
-        env={**os.environ, "TEMPORAL_ADDRESS": scene.address, "TEMPORAL_CONFIG_FILE": os.devnull},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, f"{line}:\n{out.decode()}"
-    return out.decode()
+    environment = {**os.environ, "TEMPORAL_ADDRESS": scene.address, "TEMPORAL_CONFIG_FILE": os.devnull}
+    if first == "interlock":
+        ran = await CommandLine(environment)(*rest)
+        code, said = ran.code, ran.out + ran.err
+    else:
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).parent / first),
+            *rest,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        code, said = process.returncode or 0, out.decode()
+    assert code == 0, f"{line}:\n{said}"
+    return said
 
 
 def test_every_picture_is_taken_and_shown() -> None:
