@@ -29,6 +29,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from interlock.contracts import Kill, KillOrder, parse
 from interlock.fleet import FleetView
 from interlock.policies import ahead
+from interlock.policies.fleet import published
 
 log = structlog.get_logger("interlock.mirror")
 
@@ -104,10 +105,13 @@ class Mirror:
             await asyncio.wait([self._tail])
 
     async def _ensure(self) -> None:
-        """One that was ended from outside begins again with what is known of it."""
+        """One that was ended from outside begins again with what is known of it. That is in its memo at once: a mirror
+        that read an empty one would open its gate until the first task is done."""
+        state = self.view.state()
         await self._client.start_workflow(
             "FleetControl",
-            self.view.state(),
+            state,
+            memo=published(state),
             id=self.fleet,
             task_queue=self.fleet,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -244,6 +244,33 @@ async def test_a_kill_is_obeyed_before_anybody_has_taken_it_in_and_is_taken_in_l
             await replay_fleet(again)
 
 
+async def test_a_switch_that_is_ended_before_it_has_taken_a_kill_in_begins_again_with_it(serve: Serve) -> None:
+    async with AsyncExitStack() as stack:
+        async with serve(waiting("a")) as served:
+            here = await stack.enter_async_context(gate(served))
+        fleet = served.interlock.fleet  # which nobody serves now: all it says is what it was begun with
+        handle = served.client.get_workflow_handle(fleet.id)
+        await fleet.kill("user", "eve", "fraud", by="ops")
+        await until(partial(_obeyed, here, "eve"))
+        first = (await handle.describe()).run_id
+        await handle.terminate("by mistake")
+
+        async def again() -> bool:
+            return (await handle.describe()).run_id != first
+
+        await until(again)
+        assert set((await fleet.view()).kills) == {"user:eve"}
+        with pytest.raises(Failure, match="user eve: fraud"):
+            here.gate.check(Asker("next", "eve", datetime.now(UTC)))
+        async with serve(waiting("a"), fleet=fleet.id) as again_served:
+            assert [each.subject for each in (await fleet.status()).kills] == ["eve"]
+            await replay_fleet(again_served)
+
+
+async def _obeyed(here: Here, user: str) -> bool:
+    return f"user:{user}" in here.mirror.view.kills
+
+
 async def _let_out(here: Here, user: str) -> bool:
     try:
         await here.call(user=user)

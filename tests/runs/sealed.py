@@ -1,13 +1,44 @@
-"""Clients with keys, and everything of a run that lies somewhere, to search it for what must not be read."""
+"""Clients with keys, agents whose every word is known, and everything of a run that lies somewhere, to search it."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from temporalio.client import Client
 
+from interlock import Agent, tool
 from interlock.converter import data_converter
 from interlock.keys import Keys, new_key
+from interlock.testing import ScriptedModel, call, say
+
+T = TypeVar("T")
+
+
+@tool(effect="read")
+async def recollect(subject: str) -> str:
+    """Recollect something."""
+    return f"resultword of {subject}"
+
+
+@tool(effect="read", timeout=60)
+async def linger() -> str:
+    """Wait until it is stopped."""
+    await asyncio.sleep(60)
+    return "never"
+
+
+def quick(name: str = "quick") -> Agent:
+    model = ScriptedModel(name, [call("recollect", subject="argumentword"), say("answerword")])
+    return Agent(name=name, instructions="instructionword", models=model.model, tools=[recollect])
+
+
+def waiting(name: str = "waiting") -> Agent:
+    model = ScriptedModel(name, [call("linger"), say("answerword")])
+    return Agent(name=name, instructions="Wait.", models=model.model, tools=[linger])
 
 
 def some_keys(number: int = 1) -> Keys:
@@ -35,3 +66,11 @@ async def lying_about(client: Client, workflow: str, *directories: Path) -> byte
         if not first.continued_execution_run_id:
             return b"\n".join(found)
         run_id = first.continued_execution_run_id
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], enough: Callable[[T], bool], what: str = "") -> T:
+    deadline = time.monotonic() + 25
+    while not enough(found := await ask()):
+        assert time.monotonic() < deadline, f"{what}: {found}"
+        await asyncio.sleep(0.05)
+    return found
