@@ -22,8 +22,6 @@ import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
-from temporalio.workflow import SandboxImportNotificationPolicy
 
 from activities.agents import BadReference, Registry, load, reachable
 from activities.alert import AlertActivity
@@ -44,7 +42,7 @@ from activities.seen import SeenAttempts
 from activities.sweep import SweepActivity
 from activities.tools import tool_activity
 from activities.transcripts import Transcripts
-from interlock import options
+from interlock import options, sandbox
 from interlock.agents import Agent
 from interlock.connection import connect, task_queue
 from interlock.embedded import embedded_server
@@ -123,7 +121,7 @@ async def serving(
                 *tools,
             ],
             interceptors=[SeenAttempts(), Apart(queue, limits.apart)],
-            workflow_runner=_sandbox(),
+            workflow_runner=sandbox.strict(),
             max_cached_workflows=cached,
             # They are Python on one lock: more at a time only makes each take longer, up to the SDK's two seconds.
             max_concurrent_workflow_tasks=min(20, cached) or None,
@@ -159,7 +157,7 @@ def _fleet(client: Client, fleet: str, alerting: Alerting) -> Worker:
         task_queue=fleet,
         workflows=[FleetControl],
         activities=[SweepActivity(client).sweep, AlertActivity(alerting, of_client(client)).alert],
-        workflow_runner=_sandbox(),
+        workflow_runner=sandbox.strict(),
         max_cached_workflows=4,
         max_concurrent_workflow_task_polls=2,
         max_concurrent_activity_task_polls=1,
@@ -167,13 +165,6 @@ def _fleet(client: Client, fleet: str, alerting: Alerting) -> Worker:
         max_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
         default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
     )
-
-
-def _sandbox() -> SandboxedWorkflowRunner:
-    strict = SandboxRestrictions.default.with_import_notification_policy(
-        SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH
-    )
-    return SandboxedWorkflowRunner(restrictions=strict)
 
 
 async def main(arguments: argparse.Namespace) -> int:

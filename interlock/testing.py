@@ -117,7 +117,14 @@ async def replay(client: Client, handle: WorkflowHandle[Any, Any], *workflows: t
     """Replay a run from its history, every execution of its chain; raises when it does not take the same way."""
     from temporalio.worker import Replayer
 
-    replayer = Replayer(workflows=workflows, data_converter=client.data_converter, namespace=client.namespace)
+    from interlock.sandbox import lenient
+
+    replayer = Replayer(
+        workflows=workflows,
+        data_converter=client.data_converter,
+        namespace=client.namespace,
+        workflow_runner=lenient(),
+    )
     run_id: str | None = handle.first_execution_run_id or handle.result_run_id
     while True:
         one = client.get_workflow_handle(handle.id, run_id=run_id)
