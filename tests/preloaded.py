@@ -9,6 +9,7 @@ for name in (
     "tests.warm",
     "worker",
     "activities.providers.pydantic_ai",
+    "pydantic_ai.models.openai",
     "interlock.cli.app",
     "interlock.cli.session",
     "interlock.client",
