@@ -171,11 +171,11 @@ class Mirror:
                 request, retry=False, timeout=POLL
             )
             self._heard = time.monotonic()
-            events = answer.history.events
+            events, before = answer.history.events, self._ahead
             for event in events:
                 await self._note(event)
             # Not within the past: a kill may be in this page of it, and its release in the next.
-            if not events or events[-1].event_id >= self._read_up_to:
+            if (before or self._ahead) and (not events or events[-1].event_id >= self._read_up_to):
                 self._tell()
             news = [event for event in events if event.event_id > self._read_up_to]
             if any(event.event_type in _TELLING for event in news):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, TypeVar
@@ -13,6 +14,7 @@ from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import DataTable, Footer, Input, Static
 
@@ -38,6 +40,12 @@ SETTLED = 0.25
 """Seconds for which the cursor must rest on a run before it is asked: who scrolls asks nobody."""
 
 OF_THE_TABLE = frozenset({"trace", "pause", "kill", "decide", "filter", "sort", "unfilter"})
+
+
+def ending() -> AbstractContextManager[None]:
+    """Around what goes on beside the keys. An app that ends takes its widgets down first, one by one: whoever has just
+    got an answer then finds no place for it, and that is no failure."""
+    return suppress(NoMatches)
 
 
 class Top(App[None]):
@@ -99,6 +107,8 @@ class Top(App[None]):
 
     def _find(self, selector: str, kind: type[W]) -> W:
         """A widget of the main screen, whatever is open above it."""
+        if not self.screen_stack:
+            raise NoMatches(f"no screen is left to find {selector} on")
         return self.screen_stack[0].query_one(selector, kind)
 
     @property
@@ -119,20 +129,19 @@ class Top(App[None]):
     @work(group="looks")
     async def _again(self, name: str, every: float, look: Callable[[], Awaitable[None]]) -> None:
         """Look again and again, whatever happens: a server that is gone comes back."""
-        while True:
-            try:
-                await look()
-            except (Unreachable, InterlockError) as error:
-                since = datetime.now().astimezone().strftime("%H:%M:%S")
-                self._problems.setdefault(name, f"{one_line(str(error))} · since {since}; trying again")
-            else:
-                self._problems.pop(name, None)
-            self._show_problem()
-            await asyncio.sleep(every)
+        with ending():
+            while True:
+                try:
+                    await look()
+                except (Unreachable, InterlockError) as error:
+                    since = datetime.now().astimezone().strftime("%H:%M:%S")
+                    self._problems.setdefault(name, f"{one_line(str(error))} · since {since}; trying again")
+                else:
+                    self._problems.pop(name, None)
+                self._show_problem()
+                await asyncio.sleep(every)
 
     def _show_problem(self) -> None:
-        if not self.is_running:
-            return
         line = self._find("#problem", Static)
         said = self._problems.get("runs") or next(iter(self._problems.values()), "")
         line.set_class(bool(said), "shown")
@@ -177,18 +186,19 @@ class Top(App[None]):
         """Ask the run under the cursor itself, now and then, for as long as the cursor stays."""
         said: RunStatus | None = None
         self._said = None
-        while (run := self._selected) is not None:
-            if said is None:
-                self._beside.show_run(run, None)
-            await asyncio.sleep(SETTLED)
-            note = ""
-            try:
-                said = await self._interlock.get(run.run).status()
-                self._said, self._limits[run.run_id] = (run.run_id, said), said.limits.usd
-            except InterlockError as error:
-                note = f"{error}. This is what the server's index knows"
-            self._beside.show_run(run, said, note)
-            await asyncio.sleep(EVERY)
+        with ending():
+            while (run := self._selected) is not None:
+                if said is None:
+                    self._beside.show_run(run, None)
+                await asyncio.sleep(SETTLED)
+                note = ""
+                try:
+                    said = await self._interlock.get(run.run).status()
+                    self._said, self._limits[run.run_id] = (run.run_id, said), said.limits.usd
+                except InterlockError as error:
+                    note = f"{error}. This is what the server's index knows"
+                self._beside.show_run(run, said, note)
+                await asyncio.sleep(EVERY)
 
     # -- keys -------------------------------------------------------------------------------------------
 

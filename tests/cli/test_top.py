@@ -140,6 +140,20 @@ async def test_hundreds_of_runs_are_listed_counted_filtered_and_sorted_without_a
         assert text(top, "#totals").startswith("0 open")
 
 
+async def test_an_answer_that_comes_while_it_ends_is_no_failure(serve: Serve, own: Client) -> None:
+    """As an app that ends does, widgets are taken down while it looks."""
+    waits = Agent(name="waits", instructions="", models=ScriptedModel("top-ends", [Say("late", delay=60)]).model)
+    async with serve(waits, client=own) as served:
+        run = await served.start("waits")
+        async with watched(own) as (top, pilot):
+            await until(top, pilot, lambda: run.id[-7:] in text(top, "#panel-run"))
+            await top.query_one("#beside").remove_children()
+            async with asyncio.timeout(40):
+                while sum(each.is_running for each in top.workers) > 1:  # the table's goes on: the table is there
+                    await pilot.pause(0.05)
+        await run.kill()
+
+
 async def test_a_run_is_read_paused_resumed_and_killed_once_that_is_confirmed(serve: Serve, own: Client) -> None:
     price = Price(input="10", output="50")
     slow = ScriptedModel("top-slow", [call("look"), Say(text="late", delay=60)], price)
