@@ -103,7 +103,13 @@ class Calls:
         if activity.failure is None:
             return "done", ""
         error = await why(self.converter, activity.failure)
-        return ("cancelled", "stopped in flight") if kind_of(error) == "CallStopped" else ("failed", error)
+        match kind_of(error):
+            case "CallStopped":
+                return "cancelled", "stopped in flight"
+            case "RunKilled":  # a kill's word came through the gate before it came through the run
+                return "cancelled", "stopped"
+            case _:
+                return "failed", error
 
     def _earlier(self, activity: ActivityEvent) -> tuple[str, ...]:
         """What the server tells of the attempt before the last."""

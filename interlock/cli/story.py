@@ -122,7 +122,7 @@ class Story:
             call.state, call.problem = "cancelled", "stopped"
         elif activity.failure is not None:
             call.state, call.problem = "failed", await self._problem(activity.failure)
-            if call.problem.startswith("CallStopped"):
+            if call.problem.startswith(("CallStopped", "RunKilled")):
                 call.state, call.problem = "cancelled", "stopped"
         elif activity.name == "model":
             call.usage = (await activity.outcome(self.converter, ModelReply)).usage
