@@ -34,8 +34,8 @@ from activities.ledger import LedgerActivities, start_ledgers
 from activities.mcp import with_mcp_tools
 from activities.model import ModelActivity
 from activities.predicates import Predicates
-from activities.providers import Providers
-from activities.providers.pydantic_ai import PydanticAI
+from activities.providers import Provider, Providers
+from activities.providers.lazily import Lazily
 from activities.providers.scripted import Scripted
 from activities.recall import RecallActivity
 from activities.seen import SeenAttempts
@@ -66,7 +66,13 @@ log = structlog.get_logger("interlock.worker")
 
 def default_providers() -> Providers:
     """Production and test differ by this dictionary."""
-    return Providers(named={"scripted": Scripted()}, default=PydanticAI())
+    return Providers(named={"scripted": Scripted()}, default=Lazily(_every_real_one))
+
+
+def _every_real_one() -> Provider:
+    from activities.providers.pydantic_ai import PydanticAI
+
+    return PydanticAI()
 
 
 @asynccontextmanager
