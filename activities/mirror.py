@@ -26,7 +26,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from interlock.contracts import Kill, KillOrder, parse
+from activities import fleet_events
+from interlock.contracts import Kill
 from interlock.fleet import FleetView
 from interlock.policies import ahead
 from interlock.policies.fleet import published
@@ -178,33 +179,17 @@ class Mirror:
             if (before or self._ahead) and (not events or events[-1].event_id >= self._read_up_to):
                 self._tell()
             news = [event for event in events if event.event_id > self._read_up_to]
-            if any(event.event_type in _TELLING for event in news):
+            if any(event.event_type in fleet_events.NEWS for event in news):
                 await self._read()
             if not answer.next_page_token:
                 return
             request.next_page_token = answer.next_page_token
 
     async def _note(self, event: HistoryEvent) -> None:
-        """What concerns kills. An order that cannot be read the workflow ignores, and says so."""
+        """What concerns kills."""
         at = event.event_time.ToDatetime(UTC)
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
             self._worked = max(self._worked, at)
-        signalled = event.workflow_execution_signaled_event_attributes
-        match signalled.signal_name:
-            case "kill" | "release" as signal:
-                try:
-                    [told] = await self._client.data_converter.decode(list(signalled.input.payloads))
-                    order = parse(KillOrder, told)
-                except Exception:  # noqa: BLE001  # anybody may send anything: a mirror that stopped for it would be deaf
-                    return
-                self._ahead = ahead.told(self._ahead, signal, order, at)
-
-
-_TELLING = {
-    EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
-}
+        if (told := await fleet_events.order(event, self._client.data_converter)) is not None:
+            signal, order = told
+            self._ahead = ahead.told(self._ahead, signal, order, at)

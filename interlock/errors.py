@@ -96,6 +96,11 @@ OUTAGES: frozenset[Kind] = frozenset({"ModelUnavailable", "ModelOverloaded", "Mo
 """What a circuit breaker counts. A 429 is backed off from instead, and a 4xx says nothing about others."""
 
 
+STOPPED: frozenset[str] = frozenset({"CallStopped", "RunKilled"})
+"""A call that ends so was stopped with its run, and has not failed. Which of the two it says depends on whose word of
+the kill came first: the run's, or the gate's."""
+
+
 def is_kind(error_type: object) -> TypeIs[Kind]:
     return error_type in get_args(Kind)
 

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock.contracts import Attempt, ModelCall, ModelReply, ToolResult
+from interlock.errors import STOPPED
 from interlock.history import Activities, ActivityEvent
 from interlock.policies import charges
 from interlock.ports import TOOL_PREFIX
@@ -103,13 +104,7 @@ class Calls:
         if activity.failure is None:
             return "done", ""
         error = await why(self.converter, activity.failure)
-        match kind_of(error):
-            case "CallStopped":
-                return "cancelled", "stopped in flight"
-            case "RunKilled":  # a kill's word came through the gate before it came through the run
-                return "cancelled", "stopped"
-            case _:
-                return "failed", error
+        return ("cancelled", "stopped") if kind_of(error) in STOPPED else ("failed", error)
 
     def _earlier(self, activity: ActivityEvent) -> tuple[str, ...]:
         """What the server tells of the attempt before the last."""

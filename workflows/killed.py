@@ -8,8 +8,6 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from interlock.contracts import KillOrder, Note
 from workflows.run_state import Run
 
-STOPPED = ("CallStopped", "RunKilled")
-
 
 def stopped(run: Run, error: ActivityError) -> bool:
     """Whether a call ended because the run is cancelled or killed; a kill that its gate knew of becomes the run's."""

@@ -16,6 +16,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from interlock.contracts import ModelCall, ModelReply, ToolResult, Usage
+from interlock.errors import STOPPED
 from interlock.history import Activities, ActivityEvent, decode
 from interlock.ports import TOOL_PREFIX
 from interlock.present import one_line
@@ -121,9 +122,9 @@ class Story:
         if activity.cancelled:
             call.state, call.problem = "cancelled", "stopped"
         elif activity.failure is not None:
-            call.state, call.problem = "failed", await self._problem(activity.failure)
-            if call.problem.startswith(("CallStopped", "RunKilled")):
-                call.state, call.problem = "cancelled", "stopped"
+            problem = await self._problem(activity.failure)
+            stopped = problem.partition(":")[0] in STOPPED
+            call.state, call.problem = ("cancelled", "stopped") if stopped else ("failed", problem)
         elif activity.name == "model":
             call.usage = (await activity.outcome(self.converter, ModelReply)).usage
             self.usage += call.usage

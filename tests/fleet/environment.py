@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from interlock import Agent, ToolContext, tool
 from interlock.client import Run
@@ -53,6 +53,15 @@ async def configured(served: Served, settings: BreakerSettings) -> None:
         return (await served.interlock.fleet.view()).defaults == settings
 
     await until(known)
+
+
+async def begun_again(handle: WorkflowHandle[Any, Any], first: str) -> None:
+    """Wait until another execution than the first, by its run id, goes by the workflow's id."""
+
+    async def another() -> bool:
+        return (await handle.describe()).run_id != first
+
+    await until(another)
 
 
 async def in_flight(run: Run, activity: str) -> None:

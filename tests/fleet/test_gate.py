@@ -22,7 +22,7 @@ from interlock.client_fleet import Fleet
 from interlock.contracts import AgentTask, BreakerSettings, FleetSettings, FleetState, Kill, Outcomes, Report
 from interlock.errors import Failure
 from tests.conftest import Serve, Served
-from tests.fleet.environment import QUICK, configured, replay_fleet, told, until, waiting
+from tests.fleet.environment import QUICK, begun_again, configured, replay_fleet, told, until, waiting
 
 DOWN = Failure("ModelUnavailable", "HTTP 500")
 
@@ -254,11 +254,7 @@ async def test_a_switch_that_is_ended_before_it_has_taken_a_kill_in_begins_again
         await until(partial(_obeyed, here, "eve"))
         first = (await handle.describe()).run_id
         await handle.terminate("by mistake")
-
-        async def again() -> bool:
-            return (await handle.describe()).run_id != first
-
-        await until(again)
+        await begun_again(handle, first)
         assert set((await fleet.view()).kills) == {"user:eve"}
         with pytest.raises(Failure, match="user eve: fraud"):
             here.gate.check(Asker("next", "eve", datetime.now(UTC)))
