@@ -10,6 +10,7 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities import on_record
 from activities.faults import application_error
 from activities.gate import Asker, Gate
 from activities.heartbeat import asked_for, heartbeating
@@ -19,7 +20,7 @@ from activities.providers import Answer, Providers, Request
 from activities.transcripts import Transcripts
 from activities.validation import problems
 from interlock import options, ports
-from interlock.contracts import Attempt, Message, ModelCall, ModelReply, ToolMessage, Transcript, Unreadable
+from interlock.contracts import Attempt, Message, ModelCall, ModelReply, ToolMessage, Transcript
 from interlock.errors import Failure
 from interlock.policies import charges, freshness
 
@@ -38,7 +39,7 @@ class ModelActivity(ports.Models):
 
     @activity.defn(name="model")
     async def model(self, call: ModelCall) -> ModelReply:
-        attempts, began = earlier_attempts(), time.monotonic()
+        attempts, began = on_record.earlier(call.grant.attempts), time.monotonic()
         try:
             transcript = await self._transcripts.before(call)
             paid = await self._journal.get(call.key) if attempts else None
@@ -48,19 +49,19 @@ class ModelActivity(ports.Models):
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
             if not asked_for():
-                activity.heartbeat(_on_record(attempts, "CallBrokenOff"))
+                activity.heartbeat(on_record.with_this(attempts, "CallBrokenOff"))
                 why = "the worker is shutting down" if activity.is_worker_shutdown() else "nobody asked for its end"
                 raise ApplicationError(f"broken off: {why}", attempts, type="CallBrokenOff") from None
             # A failure and not a cancellation, of which the SDK drops the details: the run charges what a call
             # that was stopped may have cost.
             raise application_error(Failure("CallStopped", "stopped in flight"), call.retry, attempts) from None
         except Failure as failure:
-            activity.heartbeat(_on_record(attempts, failure.kind))  # what the next attempt knows of this one
+            activity.heartbeat(on_record.with_this(attempts, failure.kind))  # what the next attempt knows of this one
             raise application_error(failure, call.retry, attempts, failure.told) from failure
         except Exception as error:
             log.exception("model.failed", model=call.model, key=call.key)
             unexpected = Failure("ModelUnavailable", f"{call.model}: {type(error).__name__}: {error}", fate="unknown")
-            activity.heartbeat(_on_record(attempts, unexpected.kind))
+            activity.heartbeat(on_record.with_this(attempts, unexpected.kind))
             raise application_error(unexpected, call.retry, attempts) from None
         return reply.model_copy(update={"transcript": after}) if call.carry else reply
 
@@ -71,8 +72,7 @@ class ModelActivity(ports.Models):
         info = activity.info()
         patience = options.patience(info.start_to_close_timeout or options.HEARTBEAT_TIMEOUT)
         began = time.monotonic()
-        # An attempt that dies with its worker before it could heartbeat is missed by the next, which counts
-        # it as unknown; so none has to be on record before it is sent.
+        await on_record.before_sending(attempts)
         async with (
             heartbeating(lambda: (attempts,)),
             self._gate.admit(call.model, Asker.of_activity(call.user_id, call.begun), seconds=patience),
@@ -124,25 +124,6 @@ def _with_all(paid: ModelReply, attempts: list[Attempt], call: ModelCall) -> Mod
     """An answer that was found in the journal, with the attempts that were made since it was given."""
     made = charges.joined(paid.attempts, attempts)
     return paid.model_copy(update={"attempts": tuple(made), "usage": charges.charge(call.price, call.grant, made)})
-
-
-def earlier_attempts() -> list[Attempt]:
-    """The attempts of this call so far, from the last heartbeat. One that never heartbeat is an unknown one."""
-    info = activity.info()
-    given = info.heartbeat_details[0] if info.heartbeat_details else []
-    told = [] if isinstance(given, Unreadable) else [Attempt.model_validate(each) for each in given]
-    numbers = {attempt.number for attempt in told}
-    untold = [number for number in range(1, info.attempt) if number not in numbers]
-    return [*told, *(Attempt(number=number, fate="unknown", error="never reported") for number in untold)]
-
-
-def _on_record(attempts: list[Attempt], error: str) -> list[Attempt]:
-    """``attempts`` with this one among them. One that was refused before anything was sent would be taken for one that
-    nobody knows of, and charged, by the next."""
-    number = activity.info().attempt
-    if any(attempt.number == number for attempt in attempts):
-        return attempts
-    return [*attempts, Attempt(number=number, fate="unbilled", error=error)]
 
 
 def _request(call: ModelCall, transcript: Transcript, seconds: float) -> Request:

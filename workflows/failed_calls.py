@@ -11,6 +11,7 @@ from temporalio.exceptions import TimeoutError as TimedOut
 
 from interlock.contracts import Attempt, ModelCall, Unreadable
 from interlock.errors import action_for
+from interlock.policies import charges
 from interlock.policies.budget import Refusal
 
 
@@ -63,8 +64,8 @@ def attempts_made(call: ModelCall, error: ActivityError) -> tuple[list[Attempt],
             told = _attempts(details[0]) if details else []
             # Time ran out between attempts, or in one: at most one did not get to say that it began. Where all
             # attempts were used, each that is not on record was made.
-            most = len(told) + 1 if kind == TimeoutType.SCHEDULE_TO_CLOSE else granted
-            return told, max(0, min(most, granted) - len(told))
+            silent = 1 if kind == TimeoutType.SCHEDULE_TO_CLOSE else granted
+            return told, charges.unreported(told, granted, silent)
         case _:  # cancelled between two attempts, or abandoned: nobody says how many there were
             return [], granted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from interlock.contracts import Attempt, Grant, Price, Usage
 from interlock.policies.prices import cost
@@ -33,3 +34,22 @@ def joined(found: Sequence[Attempt], earlier: Sequence[Attempt]) -> list[Attempt
 def may_be_billed(attempts: Sequence[Attempt]) -> int:
     """How many of a call's attempts have used up its grant. A refused one has not."""
     return sum(attempt.fate != "unbilled" for attempt in attempts)
+
+
+def with_untold(told: Sequence[Attempt], number: int, granted: int) -> list[Attempt]:
+    """The attempts that were made before the one of that number: those that were told of, and as unknown ones the
+    numbers that nobody told of. None is let out once the grant is used up: there are no more than it had left."""
+    numbers = {attempt.number for attempt in told}
+    untold = [each for each in range(1, number) if each not in numbers][: max(0, granted - may_be_billed(told))]
+    return [*told, *(Attempt(number=each, fate="unknown", error="never reported") for each in untold)]
+
+
+def unreported(told: Sequence[Attempt], granted: int, most: int) -> int:
+    """How many attempts there may have been besides those that were told of, and at most ``most``, when the last of
+    those ``granted`` is over. After an operator's ``activity reset`` the server counts from 1 again: what was told of
+    before says nothing of how many there were since. None is let out once the grant is used up."""
+    since = 0
+    for index, (before, attempt) in enumerate(pairwise(told), start=1):
+        if attempt.number <= before.number:
+            since = index
+    return max(0, min(most, granted - len(told[since:]), granted - may_be_billed(told)))

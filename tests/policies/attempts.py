@@ -93,8 +93,7 @@ class Activity:
 
     def attempt(self, number: int, how: Try, *, last: bool) -> Came | None:
         """As ``ModelActivity`` does it; ``None``: the server tries again."""
-        known = {attempt.number for attempt in self.told}
-        earlier = [*self.told, *(Attempt(number=n, fate="unknown") for n in range(1, number) if n not in known)]
+        earlier = charges.with_untold(self.told, number, self.granted)
         journal = self.journals[how.host]
         found = journal[-1] if journal and earlier else None
         for host, answer in self.late:
@@ -105,7 +104,8 @@ class Activity:
         if charges.may_be_billed(earlier) >= self.granted:
             return failed(ApplicationError("used up", earlier, type="BudgetExceeded"))
         attempts = [*earlier, Attempt(number=number, fate="unknown")]
-        if how.heard or len(known) < len(self.told):
+        # After a reset nothing is sent before the attempt is on record.
+        if how.heard or any(attempt.number == number for attempt in self.told):
             self.told = attempts
         return self.asked(how, earlier, attempts, last=last)
 

@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from temporalio.client import Client
+
+from interlock.embedded import server_binary
 from tests import warm
 from tests.warm import Warm
 
@@ -53,3 +56,14 @@ async def worker(address: str, agents: str, queue: str, log: Path, **environment
         yield process
     finally:
         await end(process, signal.SIGKILL)
+
+
+async def command(client: Client, *arguments: str) -> str:
+    """The real ``temporal`` command."""
+    process = await asyncio.create_subprocess_exec(
+        str(server_binary()), *arguments, "--address", client.service_client.config.target_host,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
