@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,15 +16,9 @@ from interlock import Limits, tool
 from interlock.client import Run
 from interlock.errors import BadRequest
 from interlock.history import decode
-from interlock.testing import call, calls, temporal_server
+from interlock.testing import call, calls
 from tests.conftest import Serve, activities
 from tests.runs.world import World, agent, told, waits
-
-
-@pytest.fixture(scope="module")
-async def skipping() -> AsyncIterator[WorkflowEnvironment]:
-    async with temporal_server(time_skipping=True) as environment:
-        yield environment
 
 
 async def timers(run: Run) -> list[str]:

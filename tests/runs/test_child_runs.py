@@ -1,98 +1,26 @@
-"""Agents as tools: what a run gives to the runs that it starts, what reaches them, and what they come to."""
+"""Agents as tools: what a run gives to the runs that it starts, and what they answer."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 
-from interlock import Account, Agent, AgentTask, Interlock, Limits, Price, Retry, tool
+from interlock import Account, Agent, AgentTask, Interlock, Limits, Price
 from interlock.client import Run
-from interlock.contracts import AgentResult
-from interlock.errors import BadRequest, InterlockError, RunFailed
+from interlock.errors import RunFailed
 from interlock.spans.span import Span
-from interlock.testing import Say, ScriptedModel, call, calls, replay, say
+from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.billing import Reply, Request
-from tests.conftest import Serve, Served, activities
+from tests.conftest import Serve, Served
+from tests.fleet.environment import until
+from tests.runs.families import agent, ask, boss, child_of, paused, replayed
 from tests.runs.priced import agent as payer
 from tests.runs.priced import billed, look
 from worker import serving
-from workflows.agent_run import AgentRun
-
-PRICE = Price(input="10", output="50")
-
-
-@tool(effect="write", timeout=60)
-async def hold(seconds: float) -> str:
-    """Hold on."""
-    await asyncio.sleep(seconds)
-    return "held"
-
-
-def ask(name: str, text: str = "find out") -> Say:
-    return call(name, input=text)
-
-
-def agent(name: str, script: Any, *tools: Any, **options: Any) -> Agent:
-    """Its script under a name that no other test has."""
-    model = ScriptedModel(f"{name}-{uuid.uuid4().hex[:8]}", script, options.pop("price", PRICE))
-    settings = {"max_output_tokens": 100, "retry": Retry(attempts=2, initial=0.05)}
-    return Agent(name=name, instructions=f"You are {name}.", models=model.model, tools=tools, **{**settings, **options})
-
-
-def boss(*tools: Any, script: Any = None, **options: Any) -> Agent:
-    """Asks the researcher, and says what it was told."""
-
-    def turn(messages: Any, tools: Any) -> Say:
-        told = [message.content for message in messages if message.role == "tool"]
-        return say(" | ".join(told)) if told or not tools else ask("researcher")
-
-    return agent("boss", script or turn, *tools, **options)
-
-
-def child_of(served: Served, run: Run, call_id: str = "s1c1") -> Run:
-    return served.interlock.get(f"{run.id}-{call_id}")
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 25) -> None:
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-
-
-async def holds(served: Served, run: Run, call_id: str = "s1c1") -> Run:
-    """The run that a run has started, once it is in its tool."""
-    child = child_of(served, run, call_id)
-
-    async def held() -> bool:
-        try:
-            return "tool.hold" in await activities(served.client, child.id)
-        except Exception:  # noqa: BLE001  # it is not there yet
-            return False
-
-    await until(held)
-    return child
-
-
-async def replayed(served: Served, *runs: Run) -> None:
-    for run in runs:
-        await replay(served.client, run.handle, AgentRun)
-
-
-async def status_of(run: Run) -> WorkflowExecutionStatus | None:
-    return (await run.handle.describe()).status
-
-
-def holding(**options: Any) -> Agent:
-    return agent("researcher", [call("hold", seconds=45), say("late")], hold, **options)
-
 
 # -- results ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +82,7 @@ async def test_one_that_no_worker_knows_is_an_error_and_charged_nothing(temporal
     async with serving(temporal, [asking], queue=queue, fleet=f"fleet-{queue}"):
         run = await interlock.start(AgentTask(agent="boss", input="go"))
         await run.pause()
-        await until(lambda: _paused(run))
+        await until(lambda: paused(run))
     same = Agent(name="boss", instructions="-", models=ScriptedModel(asking.chosen.simple[9:], asked).model)
     async with serving(temporal, [same], queue=queue, fleet=f"fleet-{queue}"):
         await run.resume()
@@ -164,10 +92,6 @@ async def test_one_that_no_worker_knows_is_an_error_and_charged_nothing(temporal
             await interlock.get(f"{run.id}-s1c1").result()
     assert said.role == "tool"
     assert said.content.startswith("ToolFailed: researcher could not begin: UnknownAgent: no agent is named")
-
-
-async def _paused(run: Run) -> bool:
-    return (await run.status()).state == "paused"
 
 
 def test_what_a_model_is_shown_of_an_agent() -> None:
@@ -271,168 +195,3 @@ async def test_an_account_of_both_is_leased_from_once(serve: Serve) -> None:
             # The boss's own account pays for what it has done for it.
             assert (status.spent_usd, status.leases) == (result.usage.usd, 0)
         await replayed(served, child_of(served, run))
-
-
-# -- ends -------------------------------------------------------------------------------------------------------
-
-
-async def test_a_kill_reaches_it_and_the_report_tells_of_its_calls(serve: Serve) -> None:
-    async with serve(boss(holding())) as served:
-        run = await served.start("boss")
-        child = await holds(served, run)
-        await run.kill("enough", by="ops")
-        result, theirs = await served.end(run), await served.end(child)
-        assert await status_of(child) == WorkflowExecutionStatus.FAILED
-    assert (result.outcome, theirs.outcome) == ("killed", "killed")
-    assert theirs.reason == "enough (by ops)"
-    assert result.usage.usd > theirs.usage.usd > 0
-    assert result.usage.usd_unsettled == 0
-    report = result.kill_report
-    assert report is not None
-    assert [(each.call_id, each.tool) for each in report.stopped] == [("s1c1", "researcher")]
-    assert [(each.call_id, each.tool) for each in report.unknown] == [("s1c1/s1c1", "hold")]
-
-
-async def test_its_own_kill_is_an_error_to_the_model(serve: Serve) -> None:
-    async with serve(boss(holding())) as served:
-        run = await served.start("boss")
-        child = await holds(served, run)
-        with pytest.raises(BadRequest, match=f"part of what run {run.id} may use"):
-            await child.extend(Limits(tool_calls=900))
-        await child.kill("wrong", by="ops")
-        result = await served.end(run)
-        await replayed(served, child)
-    assert (result.outcome, result.output) == ("completed", "ToolFailed: researcher was killed: wrong (by ops)")
-
-
-async def test_a_kill_of_their_user_ends_both(serve: Serve) -> None:
-    async with serve(boss(holding())) as served:
-        run = await served.start("boss", user_id="mallory")
-        child = await holds(served, run)
-        await served.interlock.fleet.kill("user", "mallory", "enough", by="ops")
-        assert [(await served.end(each)).outcome for each in (run, child)] == ["killed", "killed"]
-
-
-async def test_a_cancellation_reaches_it_and_it_tells_what_it_used(serve: Serve) -> None:
-    async with serve(boss(holding(), limits=Limits(usd="1"))) as served:
-        run = await served.start("boss")
-        child = await holds(served, run)
-        await run.cancel()
-        assert [(await served.end(each)).outcome for each in (run, child)] == ["cancelled", "cancelled"]
-        ours, theirs = (await run.status()).usage, (await child.status()).usage
-        assert await status_of(child) == WorkflowExecutionStatus.CANCELED
-    assert ours.usd > theirs.usd > 0
-    assert ours.usd_unsettled == 0
-
-
-async def test_one_that_is_cancelled_by_itself_gives_back_what_it_did_not_use(serve: Serve) -> None:
-    async with serve(boss(holding(), limits=Limits(usd="1"))) as served:
-        run = await served.start("boss")
-        child = await holds(served, run)
-        await child.cancel()
-        result = await served.end(run)
-        await replayed(served, child)
-    assert result.output.startswith("ToolFailed: researcher was cancelled")
-    assert result.usage.usd < Decimal("0.2")
-
-
-async def test_one_that_is_terminated_is_charged_all_that_it_was_given(serve: Serve) -> None:
-    async with serve(boss(holding(limits=Limits(usd="0.25")), limits=Limits(usd="1"))) as served:
-        run = await served.start("boss")
-        child = await holds(served, run)
-        await child.handle.terminate("gone")
-        result = await served.end(run)
-    assert result.output.startswith("ToolOutcomeUnknown: researcher ended without a result")
-    assert result.by_model["agent:researcher"].usd == result.usage.usd_unsettled == Decimal("0.25")
-    assert result.usage.usd <= 1
-
-
-async def test_one_whose_parent_is_terminated_ends_with_it(serve: Serve) -> None:
-    async with serve(boss(holding())) as served:
-        run = await served.start("boss")
-        child = await holds(served, run)
-        await run.handle.terminate("gone")
-
-        async def ended() -> bool:
-            return await status_of(child) == WorkflowExecutionStatus.TERMINATED
-
-        await until(ended)
-
-
-async def test_a_pause_does_not_count_once_what_is_beside_it_has_ended(serve: Serve) -> None:
-    beside = asyncio.Event()
-
-    @tool(effect="read")
-    async def slow() -> str:
-        """Take long."""
-        await beside.wait()
-        return "seen"
-
-    def turn(messages: Any, tools: Any) -> Say:
-        return say("done") if any(each.role == "tool" for each in messages) else calls(call("slow"), ask("researcher"))
-
-    async with serve(boss(holding(), slow, script=turn)) as served:
-        run = await served.start("boss")
-        child = await holds(served, run, "s1c2")
-        await run.pause("lunch", by="ada")
-        await until(lambda: _told(child, "pause"))
-        assert not await _paused(run)
-        beside.set()
-        await until(lambda: _paused(run))
-        await run.kill()
-        await served.end(run)
-
-
-async def _told(run: Run, signal: str) -> bool:
-    events = (await run.handle.fetch_history()).events
-    return signal in [event.workflow_execution_signaled_event_attributes.signal_name for event in events]
-
-
-async def test_a_pause_reaches_it_and_does_not_count(serve: Serve) -> None:
-    researcher = agent("researcher", [call("hold", seconds=1), say("found")], hold)
-    async with serve(boss(researcher, limits=Limits(seconds=300))) as served:
-        began = time.monotonic()
-        run = await served.start("boss")
-        child = await holds(served, run)
-        await run.pause("lunch", by="ada")
-        await until(lambda: _paused(child))
-        await until(lambda: _paused(run))
-        await asyncio.sleep(3)
-        assert [(await each.status()).state for each in (run, child)] == ["paused", "paused"]
-        await run.resume()
-        result: AgentResult = await served.end(run)
-        elapsed = time.monotonic() - began
-        spent = [float((await each.status()).spent["seconds"]) for each in (run, child)]
-        await replayed(served, child)
-    assert (result.outcome, result.output) == ("completed", "found")
-    assert all(each < elapsed - 2.5 for each in spent)
-
-
-async def test_while_one_waits_for_a_person_no_clock_of_its_line_runs(serve: Serve) -> None:
-    @tool(effect="write", approval=True)
-    async def send() -> str:
-        """Send it."""
-        return "sent"
-
-    clerk = agent("clerk", [call("send"), say("found")], send)
-    researcher = agent("researcher", [ask("clerk"), say("found")], clerk)
-    async with serve(boss(researcher, limits=Limits(seconds=300))) as served:
-        began = time.monotonic()
-        run = await served.start("boss")
-        line = [run, child_of(served, run), served.interlock.get(f"{run.id}-s1c1-s1c1")]
-
-        async def asked() -> bool:
-            try:
-                return bool((await line[-1].status()).pending_approvals)
-            except InterlockError:
-                return False  # it is not there yet
-
-        await until(asked)
-        await asyncio.sleep(3)
-        await line[-1].decide("s1c1", approve=True, by="ada")
-        result = await served.end(run)
-        elapsed = time.monotonic() - began
-        spent = [float((await each.status()).spent["seconds"]) for each in line]
-        await replayed(served, *line[1:])
-    assert (result.outcome, result.output) == ("completed", "found")
-    assert all(each < elapsed - 2.5 for each in spent)

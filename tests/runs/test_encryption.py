@@ -24,9 +24,9 @@ from interlock.open_runs import refuse_foreign
 from interlock.testing import ScriptedModel, call, calls, replay, say, temporal_server
 from interlock.tombstones import UnreadablePayload
 from tests.conftest import Serve
+from tests.runs.loops import until
 from tests.runs.sealed import eventually, linger, lying_about, quick, recollect, some_keys, waiting, with_keys
 from tests.runs.sealed_workflows import Child, Listener, Parent, echo, hang, stumble
-from tests.runs.test_lifecycle import until
 from worker import serving
 from workflows.agent_run import AgentRun
 

@@ -22,9 +22,9 @@ from interlock.contracts import RunStatus
 from interlock.errors import RunFailed
 from interlock.testing import replay
 from tests.conftest import Serve
+from tests.runs.loops import until
 from tests.runs.sealed import eventually, quick, some_keys, waiting, with_keys
 from tests.runs.sealed_workflows import Asker, echo
-from tests.runs.test_lifecycle import until
 from workflows.agent_run import AgentRun
 
 STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
