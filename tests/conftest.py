@@ -24,6 +24,8 @@ from tests.sizes import sized
 from worker import serving
 from workflows.agent_run import AgentRun
 
+gc.disable()  # until all is imported
+
 # A machine that stalls for a moment says nothing of what is tested.
 settings.register_profile("interlock", deadline=None)
 settings.load_profile("interlock")
@@ -41,6 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What has been imported stays: looking through it for garbage again and again takes a tenth of the time."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

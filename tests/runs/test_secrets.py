@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from temporalio.client import Client
 
-from interlock import AgentTask, Interlock, Secret, ToolError
+from interlock import AgentTask, Interlock, Secret, ToolError, secrets
 from interlock.contracts import ToolMessage
 from interlock.secrets import SHORTEST, redacted
 from interlock.testing import replay
@@ -28,6 +28,16 @@ from workflows.agent_run import AgentRun
 
 VALUE = 'tok/en+"of\\tests\u00e9 0123456789'
 LABEL = "[secret SECRETIVE_TOKEN]"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten() -> Iterator[None]:
+    """A process knows for as long as it lives what was revealed in it: hundreds of values here, which each test after
+    these would look for in all that it logs and returns."""
+    with pytest.MonkeyPatch.context() as process:
+        process.setattr(secrets, "_revealed", dict(secrets._revealed))
+        process.setattr(secrets, "_in_order", secrets._in_order)
+        yield
 
 
 def forms(value: str) -> Iterator[str]:
