@@ -18,7 +18,7 @@ from interlock.contracts import BreakerSettings, FleetStatus
 from interlock.errors import BadRequest
 from interlock.testing import Say, replay, say, temporal_server
 from tests.conftest import Serve
-from tests.fleet.environment import in_flight, replay_fleet, until, waiting
+from tests.fleet.environment import begun_again, in_flight, replay_fleet, until, waiting
 from tests.sizes import sized
 from workflows.budget_ledger import BudgetLedger
 from workflows.fleet_control import FleetControl
@@ -79,7 +79,7 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
             *((fleet, name) for name in ("release", "report", "unknown")),
         ]
         sent = 0
-        for several in batched(payloads(1, sized(585, 150))):
+        for several in batched(payloads(1, sized(585, 100))):
             await asyncio.gather(
                 *(handle.signal(name, args=arguments) for arguments in several for handle, name in targets)
             )
@@ -92,15 +92,15 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
                 sent += 2
         for handle, names in ((run.handle, ("decide", "extend")), (fleet, ("configure", "acquire_probe"))):
             for name in names:
-                for arguments in payloads(3, sized(60, 40)):
+                for arguments in payloads(3, sized(60, 25)):
                     with pytest.raises((WorkflowUpdateFailedError, RPCError)):
                         await handle.execute_update(name, args=arguments)
                     sent += 1
-        for arguments in payloads(4, sized(100, 40)):
+        for arguments in payloads(4, sized(100, 25)):
             await run.handle.query("status", args=arguments)
             await fleet.query("status", args=arguments)
             sent += 2
-        assert sent >= sized(5000, 1500)
+        assert sent >= sized(5000, 1000)
         await run.resume()
         status = await run.status()
         assert status.state in ("running", "paused")
@@ -118,15 +118,15 @@ async def test_no_signal_update_or_query_can_harm_an_account(serve: Serve) -> No
         user = uuid.uuid4().hex
         await served.run("a", user_id=user)
         ledger = served.client.get_workflow_handle(ledger_id(f"user:{user}"))
-        for several in batched(payloads(5, sized(300, 100))):
+        for several in batched(payloads(5, sized(300, 80))):
             await asyncio.gather(
                 *(ledger.signal(name, args=arguments) for arguments in several for name in ("observe", "unknown"))
             )
         for name in ("lease", "settle", "set_limit"):
-            for arguments in payloads(6, sized(60, 40)):
+            for arguments in payloads(6, sized(60, 25)):
                 with pytest.raises((WorkflowUpdateFailedError, RPCError)):
                     await ledger.execute_update(name, args=arguments)
-        for arguments in payloads(7, sized(60, 40)):
+        for arguments in payloads(7, sized(60, 25)):
             await ledger.query("status", args=arguments)
         assert (await served.run("a", user_id=user)).outcome == "completed"
         assert (await served.interlock.account(f"user:{user}").status()).leases == 0
@@ -146,11 +146,7 @@ async def test_kills_and_settings_outlive_continue_as_new(serve: Serve) -> None:
         await until(lambda: _swept(fleet.status))
         for _ in range(30):
             await handle.signal("report", {"worker": "w", "outcomes": [{"dependency": "d", "failures": 1}]})
-
-        async def continued() -> bool:
-            return (await handle.describe()).run_id != first
-
-        await until(continued)
+        await begun_again(handle, first)
         status = await fleet.status()
         assert [(each.scope, each.subject, each.reason) for each in status.kills] == [("user", "ada", "fraud")]
         assert status.settings["openai:x"].failure_threshold == 9
@@ -180,11 +176,7 @@ async def test_a_fleet_that_was_terminated_begins_again_with_its_kills(serve: Se
         handle = served.client.get_workflow_handle(fleet.id)
         first = (await handle.describe()).run_id
         await handle.terminate("by mistake")
-
-        async def again() -> bool:
-            return (await handle.describe()).run_id != first
-
-        await until(again)
+        await begun_again(handle, first)
         assert set((await fleet.view()).kills) == {"user:ada"}
         assert (await served.run("a", user_id="ada")).outcome == "killed"
         assert (await served.run("a", user_id="bob")).outcome == "completed"

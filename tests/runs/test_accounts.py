@@ -75,11 +75,12 @@ async def start_ledger(client: Client, queue: str, account: str, **settings: Any
 async def test_fifty_runs_of_one_user_share_a_day_that_pays_for_ten(
     provider: Callable[[Request, int], Reply], serve: Serve
 ) -> None:
-    limit, user = Decimal("0.10"), f"fifty-{provider.__name__}"  # an undisturbed run costs about 0.010
+    # An undisturbed run costs about 0.010.
+    limit, user = sized(Decimal("0.10"), Decimal("0.06")), f"fifty-{provider.__name__}"
     limits = Limits(step_seconds=0.6 if provider is unlucky else 5, tool_calls=100, seconds=60)
     payer = agent(accounts=[Account("user:{user_id}", usd=limit)], limits=limits, max_output_tokens=300)
     async with billed(provider) as server, serve(payer) as served:
-        runs = await asyncio.gather(*(served.start("payer", user_id=user) for _ in range(sized(50, 20))))
+        runs = await asyncio.gather(*(served.start("payer", user_id=user) for _ in range(sized(50, 14))))
         results = await asyncio.gather(*(run.result() for run in runs))
         for run in runs[:: sized(1, 4)]:
             await served.end(run)
@@ -91,9 +92,9 @@ async def test_fifty_runs_of_one_user_share_a_day_that_pays_for_ten(
     assert server.bill.usd + settled.unsettled_usd >= charged >= limit * Decimal("0.7")
     assert settled.leases == settled.leased_usd == 0
     outcomes = Counter(result.outcome for result in results)
-    assert outcomes["completed"] >= (7 if provider is slow else 2)
+    assert outcomes["completed"] >= (sized(7, 4) if provider is slow else sized(2, 1))
     reasons = [result.reason or "" for result in results if result.outcome != "completed"]
-    assert any(f"account user:{user}: its $0.10 for the day is spent; the window ends 2" in why for why in reasons)
+    assert any(f"account user:{user}: its ${limit} for the day is spent; the window ends 2" in why for why in reasons)
 
 
 async def test_a_run_leases_by_the_tranche_and_settles_once(serve: Serve) -> None:

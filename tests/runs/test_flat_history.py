@@ -13,6 +13,7 @@ from interlock.contracts import Message
 from interlock.testing import Say, ScriptedModel, call, calls, replay, say, temporal_server
 from tests.conftest import Serve
 from tests.runs.recording import Recording
+from tests.sizes import sized
 from worker import serving
 from workflows.agent_run import AgentRun
 
@@ -51,8 +52,8 @@ async def test_a_run_of_300_tool_calls_stays_under_3_mb(serve: Serve) -> None:
 
 
 async def test_workers_without_a_cache_send_the_bytes_that_one_with_it_sends(serve: Serve, temporal: Client) -> None:
-    with_cache, without = Recording(), Recording()
-    async with serve(reader(12, 3), providers=with_cache.providers) as served:
+    with_cache, without, turns = Recording(), Recording(), sized(12, 8)
+    async with serve(reader(turns, 3), providers=with_cache.providers) as served:
         await served.run("reader", "same question")
     async with AsyncExitStack() as stack:
         for _ in range(2):
@@ -62,7 +63,7 @@ async def test_workers_without_a_cache_send_the_bytes_that_one_with_it_sends(ser
             await stack.enter_async_context(
                 serving(
                     own,
-                    [reader(12, 3)],
+                    [reader(turns, 3)],
                     queue="two-workers",
                     fleet="two-workers-fleet",
                     providers=without.providers,
@@ -73,33 +74,33 @@ async def test_workers_without_a_cache_send_the_bytes_that_one_with_it_sends(ser
         run = await Interlock(temporal, "two-workers").start(AgentTask(agent="reader", input="same question"))
         await run.result()
         await replay(temporal, run.handle, AgentRun)
-    assert len(with_cache.sent) == 13
+    assert len(with_cache.sent) == turns + 1
     assert without.sent == with_cache.sent
 
 
 @pytest.fixture(scope="module")
 async def forgetful() -> AsyncIterator[Client]:
-    """A server that asks runs to continue as new after 60 events."""
-    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": 60}) as environment:
+    """A server that asks runs to continue as new after some events."""
+    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": sized(60, 30)}) as environment:
         yield environment.client
 
 
 async def test_a_run_carried_over_continue_as_new_has_the_conversation_of_one_that_never_was(
     serve: Serve, forgetful: Client
 ) -> None:
-    once, carried = Recording(), Recording()
-    async with serve(reader(24, 2), providers=once.providers) as served:
+    once, carried, turns = Recording(), Recording(), sized(24, 12)
+    async with serve(reader(turns, 2), providers=once.providers) as served:
         run = await served.start("reader", "same question")
         result = await served.end(run)
         whole = await served.interlock.transcript(run.id)
-    async with serve(reader(24, 2), client=forgetful, providers=carried.providers) as served:
+    async with serve(reader(turns, 2), client=forgetful, providers=carried.providers) as served:
         run = await served.start("reader", "same question")
         continued = await served.end(run)
         assert await executions(forgetful, run.id) >= 4
         rebuilt = await served.interlock.transcript(run.id)
     assert carried.sent == once.sent
     assert said(rebuilt.messages) == said(whole.messages)
-    assert (continued.output, continued.steps, continued.tool_calls) == (result.output, 25, 48)
+    assert (continued.output, continued.steps, continued.tool_calls) == (result.output, turns + 1, 2 * turns)
     assert continued.usage == result.usage
 
 

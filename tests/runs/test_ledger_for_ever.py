@@ -20,6 +20,7 @@ from tests.conftest import Serve
 from tests.runs.priced import agent, billed
 from tests.runs.sealed import some_keys, with_keys
 from tests.runs.test_accounts import start_ledger, status
+from tests.sizes import sized
 from workflows.budget_ledger import BudgetLedger
 
 
@@ -31,12 +32,12 @@ async def executions(client: Client, ledger: str) -> list[str]:
 async def test_a_ledger_is_carried_over_with_runs_under_way(serve: Serve) -> None:
     payer = agent(accounts=[Account("user:{user_id}", usd="1.00")])
     async with (
-        temporal_server(config={"limit.historyCount.suggestContinueAsNew": 40}) as environment,
+        temporal_server(config={"limit.historyCount.suggestContinueAsNew": sized(40, 20)}) as environment,
         billed(always(Reply(text="done", delay=0.2))) as server,
         serve(payer, client=environment.client) as served,
     ):
         client, ledger = environment.client, ledger_id("user:long")
-        for _ in range(4):
+        for _ in range(sized(4, 2)):
             runs = await asyncio.gather(*(served.start("payer", user_id="long") for _ in range(6)))
             for run in runs:
                 assert (await served.end(run)).outcome == "completed"
