@@ -114,6 +114,19 @@ def test_the_queue_of_the_runs_is_not_the_fleets() -> None:
     assert "cannot share the task queue 'interlock-fleet'" in line
 
 
+def test_a_library_of_providers_is_imported_when_the_first_of_its_models_is_named() -> None:
+    program = """
+import sys, worker
+provider = worker.default_providers().of("openai:gpt-5")
+print("pydantic_ai" in sys.modules)
+provider.check("openai:gpt-5")
+print("pydantic_ai" in sys.modules)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=source_root(), check=False)
+    assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
+
+
 def test_a_word_for_the_log_that_nobody_knows_is_one_line() -> None:
     command = [sys.executable, str(source_root() / "worker.py")]
     environment = {**os.environ, "INTERLOCK_LOG_LEVEL": "verbose"}
