@@ -75,18 +75,22 @@ one = Agent(name="one", instructions="", models=m.model, tools=[look])
 )
 async def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, source: str, reference: str, said: str) -> None:
     (tmp_path / "bad.py").write_text(source)
-    out, err = tmp_path / "out", tmp_path / "err"
+    assert said in await refused(tmp_path, "--agents", reference)
+
+
+async def refused(directory: Path, *arguments: str, **environment: str) -> str:
+    """The one line of a worker that does not start."""
+    out, err = directory / "out", directory / "err"
     process = warm.begin(
-        "worker.py", ("--agents", reference), environment=os.environ, out=out, err=err, directory=tmp_path
+        "worker.py", arguments, environment={**os.environ, **environment}, out=out, err=err, directory=directory
     )
     try:
         code = await asyncio.wait_for(process.wait(), 60)
     finally:
         process.kill()
     assert code == 2
-    lines = err.read_text().strip().splitlines()
-    assert len(lines) == 1, lines
-    assert said in lines[0]
+    [line] = err.read_text().splitlines()
+    return line
 
 
 @pytest.mark.parametrize("grace", ["nan", "inf", "-1", "1e20", "soon"])
@@ -106,12 +110,9 @@ async def test_a_port_that_somebody_listens_on_is_not_joined(which: str) -> None
             await start_server(**{which: port})
 
 
-def test_the_queue_of_the_runs_is_not_the_fleets() -> None:
-    command = [sys.executable, str(source_root() / "worker.py"), "--task-queue", "interlock-fleet"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    [line] = done.stderr.strip().splitlines()
-    assert "cannot share the task queue 'interlock-fleet'" in line
+async def test_the_queue_of_the_runs_is_not_the_fleets(tmp_path: Path) -> None:
+    said = await refused(tmp_path, "--task-queue", "interlock-fleet")
+    assert "cannot share the task queue 'interlock-fleet'" in said
 
 
 def test_a_library_of_providers_is_imported_when_the_first_of_its_models_is_named() -> None:
@@ -127,13 +128,10 @@ print("pydantic_ai" in sys.modules)
     assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
 
 
-def test_a_word_for_the_log_that_nobody_knows_is_one_line() -> None:
-    command = [sys.executable, str(source_root() / "worker.py")]
-    environment = {**os.environ, "INTERLOCK_LOG_LEVEL": "verbose"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
-    assert done.returncode == 2
+async def test_a_word_for_the_log_that_nobody_knows_is_one_line(tmp_path: Path) -> None:
     known = "DEBUG, INFO, WARNING, ERROR, CRITICAL"
-    assert done.stderr == f"worker.py: INTERLOCK_LOG_LEVEL is one of {known}; got 'verbose'\n"
+    said = await refused(tmp_path, INTERLOCK_LOG_LEVEL="verbose")
+    assert said == f"worker.py: INTERLOCK_LOG_LEVEL is one of {known}; got 'verbose'"
 
 
 def test_no_server_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 trace.set_tracer_provider(TracerProvider())
 from interlock import AgentTask, Interlock
-from examples.analyst import analyst
+from tests.telemetry.story import AGENT
 from worker import serving
 
 async def main():
@@ -131,7 +131,7 @@ async def main():
     with trace.get_tracer("web").start_as_current_span("request") as span:
         run = await interlock.start(AgentTask(agent="story", input="go"))
     print(run.id, trace.format_trace_id(span.get_span_context().trace_id))
-    async with serving(interlock.client, [analyst], queue="own"):  # no worker is refused for whose provider it is
+    async with serving(interlock.client, [AGENT], queue="own"):  # no worker is refused for whose provider it is
         pass
 
 asyncio.run(main())
