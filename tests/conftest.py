@@ -36,6 +36,7 @@ PATIENCE = sized(full=220, quick=120)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: "tests/ui/" not in item.nodeid)  # pages take long: they are not left for last
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _bounded(item.obj)

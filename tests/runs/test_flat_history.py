@@ -44,11 +44,13 @@ async def history_bytes(client: Client, id: str) -> int:
 
 
 async def test_a_run_of_300_tool_calls_stays_under_3_mb(serve: Serve) -> None:
-    async with serve(reader(300)) as served:
+    # One call a turn makes the longest history: 2.3 MB of 3. Three a turn make 1.9.
+    turns, side_by_side, most = sized((300, 1, 3_000_000), (100, 3, 2_400_000))
+    async with serve(reader(turns, side_by_side)) as served:
         run = await served.start("reader")
         result = await served.end(run)
-        assert (result.output, result.tool_calls) == ("read 300", 300)
-        assert await history_bytes(served.client, run.id) < 3_000_000
+        assert (result.outcome, result.tool_calls) == ("completed", 300)
+        assert await history_bytes(served.client, run.id) < most
 
 
 async def test_workers_without_a_cache_send_the_bytes_that_one_with_it_sends(serve: Serve, temporal: Client) -> None:
