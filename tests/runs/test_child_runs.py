@@ -66,7 +66,7 @@ def _all(span: Span) -> list[Span]:
 async def test_what_the_model_is_told(script: Any, options: Any, told: str, serve: Serve) -> None:
     price = Price(input="1", output="0")
     async with serve(boss(agent("researcher", script, look, price=price, **options))) as served:
-        run = await served.start("boss")
+        run = await served.start("boss", user_id=uuid.uuid4().hex)  # who has no earlier answer that could stand in
         result = await served.end(run)
         await replayed(served, child_of(served, run))
     assert result.outcome == "completed"
