@@ -24,10 +24,6 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import Model, ModelRequestParameters
-from pydantic_ai.models.anthropic import AnthropicModel
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-from pydantic_ai.providers.anthropic import AnthropicProvider
-from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
@@ -45,10 +41,26 @@ every_wire = pytest.mark.parametrize("wire", WIRES)
 LOOK = ToolDefinition(name="look", parameters_json_schema={"type": "object", "properties": {"at": {"type": "string"}}})
 
 
+# The clients are imported where they are used: every process imports every file of tests, and these take as long as all
+# the others.
+
+
+def chat_model(url: str) -> Model[Any]:
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    return OpenAIChatModel(GPT, provider=OpenAIProvider(base_url=url, api_key="test"))
+
+
 def model_for(wire: Wire, server: BillingServer) -> Model[Any]:
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.models.openai import OpenAIResponsesModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     match wire:
         case "chat":
-            return OpenAIChatModel(GPT, provider=OpenAIProvider(base_url=server.openai_url, api_key="test"))
+            return chat_model(server.openai_url)
         case "responses":
             return OpenAIResponsesModel(GPT, provider=OpenAIProvider(base_url=server.openai_url, api_key="test"))
         case "anthropic":
@@ -287,7 +299,7 @@ async def test_own_process_keeps_a_log(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         urls = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
-        model = OpenAIChatModel(GPT, provider=OpenAIProvider(base_url=urls["openai_url"], api_key="test"))
+        model = chat_model(urls["openai_url"])
         assert (await send(model, ask())).tool_calls[0].tool_name == "look"
         reader, writer = await asyncio.open_connection("127.0.0.1", urls["port"])
         writer.write(b"GET /ledger HTTP/1.1\r\nconnection: close\r\n\r\n")
