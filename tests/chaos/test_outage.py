@@ -1,5 +1,5 @@
 """The provider answers 500 to everybody for ten minutes, of which each lasts a second and a half here (``make test``:
-for four of them, to an eighth of the runs).
+for a third of them, to a twentieth of the runs).
 
 Two hundred runs on three worker processes: what reaches the provider is what it takes to notice, and then one
 request for each recovery window, one at a time. When it answers again every run completes. The same with a worker
@@ -28,7 +28,7 @@ from tests.sizes import sized
 from workflows.agent_run import AgentRun
 from workflows.fleet_control import FleetControl
 
-RUNS, WORKERS = sized(200, 12), sized(3, 2)
+RUNS, WORKERS = sized(200, 10), sized(3, 2)
 SCALE = 40
 OUTAGE = sized(600, 200) / SCALE
 # The defaults, with a cap of 160 s on the time between two tries; and however busy the machine is, it is not taken for

@@ -54,7 +54,7 @@ async def test_a_run_of_300_tool_calls_stays_under_3_mb(serve: Serve) -> None:
 
 
 async def test_workers_without_a_cache_send_the_bytes_that_one_with_it_sends(serve: Serve, temporal: Client) -> None:
-    with_cache, without, turns = Recording(), Recording(), sized(12, 8)
+    with_cache, without, turns = Recording(), Recording(), sized(12, 6)
     async with serve(reader(turns, 3), providers=with_cache.providers) as served:
         await served.run("reader", "same question")
     async with AsyncExitStack() as stack:
