@@ -72,9 +72,9 @@ class ModelActivity(ports.Models):
         info = activity.info()
         patience = options.patience(info.start_to_close_timeout or options.HEARTBEAT_TIMEOUT)
         began = time.monotonic()
-        await on_record.before_sending(attempts)
+        announced = await on_record.before_sending(attempts)
         async with (
-            heartbeating(lambda: (attempts,)),
+            heartbeating(lambda: (max(attempts, announced, key=len),)),
             self._gate.admit(call.model, Asker.of_activity(call.user_id, call.begun), seconds=patience),
         ):
             left = max(0.1, patience - (time.monotonic() - began))

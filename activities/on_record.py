@@ -40,12 +40,12 @@ def with_this(attempts: list[Attempt], error: str) -> list[Attempt]:
     return [*attempts, Attempt(number=number, fate="unbilled", error=error)]
 
 
-async def before_sending(attempts: list[Attempt]) -> None:
-    """Wait until the server has this attempt on record, if the next could not miss it. Raises ``Failure`` when it has
-    not heard of it in time: nothing has been sent then."""
+async def before_sending(attempts: list[Attempt]) -> list[Attempt]:
+    """What is to be on record until this attempt is sent. It is among them where the next could not miss it, and is on
+    record then. Raises ``Failure`` when the server has not heard of it in time: nothing has been sent then."""
     info = activity.info()
     if all(attempt.number != info.attempt for attempt in attempts):
-        return
+        return attempts
     record = [*attempts, Attempt(number=info.attempt, fate="unknown")]
     activity.heartbeat(record)
     deadline = time.monotonic() + PATIENCE
@@ -54,6 +54,7 @@ async def before_sending(attempts: list[Attempt]) -> None:
             said = f"the server has not taken attempt {info.attempt} on record after a reset; nothing was sent"
             raise Failure("ModelUnavailable", said, outage=False)
         await asyncio.sleep(0.05)
+    return record
 
 
 async def _heard() -> int:

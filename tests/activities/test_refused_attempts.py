@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +15,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities import on_record
 from activities.gate import Gate
 from activities.journal import Journal
 from activities.mirror import Mirror
@@ -38,9 +41,11 @@ def gate(client: Client, *, max_age: float = 60.0, killed: bool = False) -> Gate
     return Gate(mirror, Reports(client, "nowhere", "here"))
 
 
-async def attempted(run: Any, call: Any, **info: Any) -> tuple[ApplicationError, list[Any]]:
+async def attempted(
+    run: Any, call: Any, client: Client | None = None, **info: Any
+) -> tuple[ApplicationError, list[Any]]:
     """How an attempt failed, and what its last heartbeat said."""
-    environment = ActivityEnvironment()
+    environment = ActivityEnvironment(client)
     environment.info = dataclasses.replace(RUN, start_to_close_timeout=timedelta(seconds=10), **info)
     beats: list[Any] = [[]]
     environment.on_heartbeat = lambda *details: beats.append(list(details))
@@ -52,28 +57,50 @@ async def attempted(run: Any, call: Any, **info: Any) -> tuple[ApplicationError,
 # -- models -----------------------------------------------------------------------------------------------------
 
 
+MODEL = ScriptedModel("refused", [say("never")], Price(input="1", output="1"))
+GRANT = Grant(input_tokens=10, max_tokens=10, attempts=4, usd=Decimal(1))
+CALL = ModelCall(key="k", step=1, model=MODEL.model, base=0, delta=(), grant=GRANT, price=MODEL.price)
+
+
+@contextmanager
+def asking(temporal: Client, directory: Path, gate: Gate, *, kept: bool = True) -> Iterator[Any]:
+    """The activity of a worker that has the conversation ``kept``, or cannot find it."""
+    transcripts = Transcripts(temporal)
+    if kept:
+        spec = Agent(name="a", instructions="", models=MODEL.model).spec({MODEL.model: MODEL.price})
+        transcripts._keep(RUN.workflow_run_id or "", Transcript(spec=spec))
+    journal = Journal(directory / "journal.db", temporal.data_converter)
+    try:
+        yield ModelActivity(Providers({}, Scripted()), transcripts, journal, gate, Predicates(())).model
+    finally:
+        journal.close()
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["the switch is out of sight", "no conversation to be had"])
 async def test_what_never_left_the_worker_is_on_record_as_unbilled(
     kept: bool, temporal: Client, tmp_path: Path
 ) -> None:
-    model = ScriptedModel("refused", [say("never")], Price(input="1", output="1"))
-    spec = Agent(name="a", instructions="", models=model.model).spec({model.model: model.price})
-    transcripts, providers = Transcripts(temporal), Providers({}, Scripted())
-    if kept:
-        transcripts._keep(RUN.workflow_run_id or "", Transcript(spec=spec))
-    journal = Journal(tmp_path / "journal.db", temporal.data_converter)
-    activity = ModelActivity(providers, transcripts, journal, gate(temporal, max_age=0.0), Predicates(()))
-    grant = Grant(input_tokens=10, max_tokens=10, attempts=4, usd=Decimal(1))
-    call = ModelCall(key="k", step=1, model=model.model, base=0, delta=(), grant=grant, price=model.price)
     kind = "FleetUnreachable" if kept else "ModelUnavailable"
-    try:
-        error, [told] = await attempted(activity.model, call)
+    with asking(temporal, tmp_path, gate(temporal, max_age=0.0), kept=kept) as model:
+        error, [told] = await attempted(model, CALL)
         assert (error.type, told) == (kind, [Attempt(number=1, fate="unbilled", error=kind)])
-        error, [told] = await attempted(activity.model, call, attempt=2, heartbeat_details=[told])
-        assert [(each.number, each.fate) for each in told] == [(1, "unbilled"), (2, "unbilled")]
-        assert [each.fate for each in error.details[0]] == ["unbilled"]
-    finally:
-        journal.close()
+        error, [told] = await attempted(model, CALL, attempt=2, heartbeat_details=[told])
+    assert [(each.number, each.fate) for each in told] == [(1, "unbilled"), (2, "unbilled")]
+    assert [each.fate for each in error.details[0]] == ["unbilled"]
+
+
+async def test_after_a_reset_nothing_is_sent_before_the_server_has_it_on_record(
+    temporal: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it never has: it does not know the run."""
+    monkeypatch.setattr(on_record, "PATIENCE", 0.2)
+    before = [Attempt(number=1, fate="unknown")]
+    with asking(temporal, tmp_path, gate(temporal)) as model:
+        error, [told] = await attempted(model, CALL, temporal, heartbeat_details=[before])
+    assert error.type == "ModelUnavailable"
+    assert "has not taken attempt 1 on record after a reset; nothing was sent" in error.message
+    assert told == before
+    assert MODEL.asked == 0
 
 
 # -- tools ------------------------------------------------------------------------------------------------------
