@@ -16,7 +16,6 @@ from interlock import AgentTask, Interlock
 from interlock.client import Run
 from interlock.errors import BadRequest, InterlockError, NoWorker
 from interlock.fleet import FleetView
-from tests.billing.server import BillingServer
 from tests.runs import processes
 from tests.warm import Warm
 
@@ -55,12 +54,10 @@ class Workers:
 
 @asynccontextmanager
 async def workers(
-    interlock: Interlock, agents: str, number: int, provider: BillingServer, directory: Path, **environment: str
+    interlock: Interlock, agents: str, number: int, directory: Path, **environment: str
 ) -> AsyncIterator[Workers]:
-    """``number`` worker processes, SIGKILLed at the end."""
+    """``number`` worker processes, SIGKILLed at the end. Their models are whatever this process is pointed at."""
     given = {
-        "OPENAI_BASE_URL": provider.openai_url,
-        "OPENAI_API_KEY": "test",
         "INTERLOCK_JOURNAL": str(directory / "journal.db"),
         "INTERLOCK_FLEET": interlock.fleet.id,
         **environment,

@@ -224,7 +224,7 @@ RUNS = sized(40, 8)
 
 async def all_killed(interlock: Interlock, directory: Path, breaking: Callable[[Workers], Awaitable[None]]) -> None:
     """Kill everything, and break something at once. After the last worker has dropped its calls none sends any."""
-    async with billed(mixed) as provider, workers(interlock, "tests.chaos.parked", 2, provider, directory) as fleet:
+    async with billed(mixed) as provider, workers(interlock, "tests.chaos.parked", 2, directory) as fleet:
         runs = await start(interlock, "stubborn", RUNS)
         await provider.until(
             lambda server: len(hanging(server)) == RUNS // 2 and len(server.requests) >= RUNS, timeout=120

@@ -35,19 +35,15 @@ async def test_what_was_billed_in_mid_call_is_charged_and_within_the_limit(tempo
         return Reply(text="done", delay=1.0 if n < KILLS else 0.0)
 
     async with billed(lost_with_its_worker) as server:
-        environment = {
-            "OPENAI_BASE_URL": server.openai_url,
-            "OPENAI_API_KEY": "test",
-            "INTERLOCK_JOURNAL": str(tmp_path / "journal.db"),
-        }
+        journal = str(tmp_path / "journal.db")
         agents, log = "tests.chaos.spenders", tmp_path / "worker.log"
         run = await Interlock(temporal, queue).start(AgentTask(agent="spender", input="ask", user_id=queue))
         for _ in range(KILLS):
             before = len(server.requests)
-            async with processes.worker(address, agents, queue, log, **environment) as worker:
+            async with processes.worker(address, agents, queue, log, INTERLOCK_JOURNAL=journal) as worker:
                 await requests(server, before + 1)
                 await processes.end(worker, signal.SIGKILL)
-        async with processes.worker(address, agents, queue, log, **environment):
+        async with processes.worker(address, agents, queue, log, INTERLOCK_JOURNAL=journal):
             result = await asyncio.wait_for(run.result(), 60)
         await replay(temporal, run.handle, AgentRun)
     # The answer was on its way when its worker died: nobody has it, so each kill buys it once more.
@@ -68,20 +64,16 @@ async def test_an_attempt_that_is_lost_after_an_operators_reset_is_charged_as_we
         return (refusal, Reply(text="lost", delay=30), Reply(text="done"))[n]
 
     async with billed(refuses_then_is_slow) as server:
-        environment = {
-            "OPENAI_BASE_URL": server.openai_url,
-            "OPENAI_API_KEY": "test",
-            "INTERLOCK_JOURNAL": str(tmp_path / "journal.db"),
-        }
+        journal = str(tmp_path / "journal.db")
         agents, log = "tests.chaos.spenders", tmp_path / "worker.log"
         run = await Interlock(temporal, queue).start(AgentTask(agent="spender", input="ask", user_id=queue))
-        async with processes.worker(address, agents, queue, log, **environment) as worker:
+        async with processes.worker(address, agents, queue, log, INTERLOCK_JOURNAL=journal) as worker:
             await requests(server, 1)
             call = await refused(run)
             await processes.command(temporal, "activity", "reset", "-w", run.id, "--activity-id", call)
             await requests(server, 2)
             await processes.end(worker, signal.SIGKILL)
-        async with processes.worker(address, agents, queue, log, **environment):
+        async with processes.worker(address, agents, queue, log, INTERLOCK_JOURNAL=journal):
             result = await asyncio.wait_for(run.result(), 60)
         await replay(temporal, run.handle, AgentRun)
     assert server.bill.billed == 2

@@ -34,15 +34,11 @@ async def test_bill_charge_limit_whatever_worker_is_killed(temporal: Client, tmp
     chance = random.Random(20)
     interlock = Interlock(temporal, queue)
     async with billed(thinks) as server:
-        environment = {
-            "OPENAI_BASE_URL": server.openai_url,
-            "OPENAI_API_KEY": "test",
-            "INTERLOCK_JOURNAL": str(tmp_path / "journal.db"),
-        }
+        journal = str(tmp_path / "journal.db")
 
         async def begin() -> Warm:
             return await processes.start_worker(
-                address, "tests.chaos.spenders", queue, tmp_path / "worker.log", **environment
+                address, "tests.chaos.spenders", queue, tmp_path / "worker.log", INTERLOCK_JOURNAL=journal
             )
 
         workers = list(await asyncio.gather(begin(), begin()))

@@ -80,7 +80,7 @@ async def outage(interlock: Interlock, directory: Path, breaking: Breaking = not
     client, control = interlock.client, interlock.fleet
     async with (
         billed(provider) as server,
-        workers(interlock, "tests.chaos.parked", WORKERS, server, directory) as fleet,
+        workers(interlock, "tests.chaos.parked", WORKERS, directory) as fleet,
     ):
         await control.configure(SETTINGS)
         runs = await start(interlock, "patient", RUNS)

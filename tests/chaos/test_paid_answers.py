@@ -31,14 +31,9 @@ async def test_the_next_attempt_takes_the_paid_answer_from_the_journal(tmp_path:
     server = await start_server(database=tmp_path / "temporal.db", ui=False)
     try:
         async with billed(always(Reply(text="the answer", delay=0.4))) as provider:
-            environment = {
-                "OPENAI_BASE_URL": provider.openai_url,
-                "OPENAI_API_KEY": "test",
-                "INTERLOCK_JOURNAL": str(journal),
-            }
             agents, log = "tests.chaos.spenders", tmp_path / "worker.log"
             client = await Client.connect(server.address, data_converter=data_converter())
-            first = await processes.start_worker(server.address, agents, "paid", log, **environment)
+            first = await processes.start_worker(server.address, agents, "paid", log, INTERLOCK_JOURNAL=str(journal))
             run = await Interlock(client, "paid").start(AgentTask(agent="spender", input="ask once"))
             await provider.until(lambda provider: bool(provider.requests))
             server.process.send_signal(signal.SIGSTOP)  # nobody can be told of the answer that is on its way
@@ -49,7 +44,7 @@ async def test_the_next_attempt_takes_the_paid_answer_from_the_journal(tmp_path:
             assert journaled(journal) == 1
             await processes.end(first, signal.SIGKILL)
             server.process.send_signal(signal.SIGCONT)
-            async with processes.worker(server.address, agents, "paid", log, **environment):
+            async with processes.worker(server.address, agents, "paid", log, INTERLOCK_JOURNAL=str(journal)):
                 result = await asyncio.wait_for(run.result(), 60)
             await replay(client, run.handle, AgentRun)
         assert (result.outcome, result.output) == ("completed", "the answer")
