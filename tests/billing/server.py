@@ -95,7 +95,7 @@ class BillingServer:
         """Wait for the server to have seen something, e.g. `lambda s: s.requests[0].closed_at is not None`."""
         async with asyncio.timeout(timeout):
             while not condition(self):
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.02)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert isinstance(reader, _Reader)

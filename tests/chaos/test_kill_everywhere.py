@@ -219,7 +219,7 @@ def mixed(request: Request, n: int) -> Reply:
     return Reply(hang=True) if index % 2 else Reply(status=429, headers={"retry-after": "1"})
 
 
-RUNS = sized(40, 8)
+RUNS = sized(40, 6)
 
 
 async def all_killed(interlock: Interlock, directory: Path, breaking: Callable[[Workers], Awaitable[None]]) -> None:

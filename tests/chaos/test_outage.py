@@ -28,9 +28,9 @@ from tests.sizes import sized
 from workflows.agent_run import AgentRun
 from workflows.fleet_control import FleetControl
 
-RUNS, WORKERS = sized(200, 10), sized(3, 2)
+RUNS, WORKERS = sized(200, 8), sized(3, 2)
 SCALE = 40
-OUTAGE = sized(600, 200) / SCALE
+OUTAGE = sized(600, 160) / SCALE
 # The defaults, with a cap of 160 s on the time between two tries; and however busy the machine is, it is not taken for
 # a slow provider.
 SETTINGS = BreakerSettings(failure_threshold=5, recovery_seconds=30 / SCALE, recovery_max=160 / SCALE, slow_seconds=60)

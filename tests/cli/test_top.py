@@ -56,7 +56,7 @@ async def until(top: Top, pilot: Pilot[None], condition: Callable[[], bool]) -> 
     try:
         async with asyncio.timeout(40):
             while not condition():
-                await pilot.pause(0.05)
+                await pilot.pause(0.15)
     except TimeoutError:
         panels = [text(top, selector) for selector in ("#totals", "#problem", "#panel-run", "#panel-accounts")]
         said = "\n".join((*panels, notices(top), above(top), *(" ".join(row) for row in shown(top)[:5])))
@@ -91,7 +91,7 @@ async def go_to(top: Top, pilot: Pilot[None], run: Run) -> None:
     await pilot.press("enter")
 
 
-MANY = sized(200, 80)
+MANY = sized(200, 40)
 
 
 async def test_hundreds_of_runs_are_listed_counted_filtered_and_sorted_without_asking_each(own: Client) -> None:

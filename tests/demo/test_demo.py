@@ -14,6 +14,7 @@ import pytest
 from tests.cli.terminal import terminal
 from tests.conftest import source_root
 from tests.demo.demonstration import begun, demo, ended, environment, running, worker_of
+from tests.sizes import sized
 
 
 async def test_it_answers_says_what_it_cost_and_stops(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ async def test_a_worker_that_dies_is_one_clear_line(tmp_path: Path) -> None:
     assert "the worker ended with code -9" in result.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", sized([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], [signal.SIGTERM]))
 async def test_interrupted_it_stops_what_it_started(tmp_path: Path, number: signal.Signals) -> None:
     async with begun(tmp_path) as process:
         await worker_of(tmp_path)

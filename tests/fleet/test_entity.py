@@ -79,12 +79,12 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
             *((fleet, name) for name in ("release", "report", "unknown")),
         ]
         sent = 0
-        for several in batched(payloads(1, sized(585, 100))):
+        for several in batched(payloads(1, sized(585, 50))):
             await asyncio.gather(
                 *(handle.signal(name, args=arguments) for arguments in several for handle, name in targets)
             )
             sent += len(several) * len(targets)
-        for arguments in payloads(2, sized(150, 60)):
+        for arguments in payloads(2, sized(150, 40)):
             if not (arguments and isinstance(arguments[0], dict) and set(arguments[0]) <= {"reason", "by"}):
                 if arguments not in ([], [{}]):
                     await run.handle.signal("kill", args=arguments)
@@ -92,15 +92,15 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
                 sent += 2
         for handle, names in ((run.handle, ("decide", "extend")), (fleet, ("configure", "acquire_probe"))):
             for name in names:
-                for arguments in payloads(3, sized(60, 25)):
+                for arguments in payloads(3, sized(60, 15)):
                     with pytest.raises((WorkflowUpdateFailedError, RPCError)):
                         await handle.execute_update(name, args=arguments)
                     sent += 1
-        for arguments in payloads(4, sized(100, 25)):
+        for arguments in payloads(4, sized(100, 15)):
             await run.handle.query("status", args=arguments)
             await fleet.query("status", args=arguments)
             sent += 2
-        assert sent >= sized(5000, 1000)
+        assert sent >= sized(5000, 500)
         await run.resume()
         status = await run.status()
         assert status.state in ("running", "paused")
@@ -118,15 +118,15 @@ async def test_no_signal_update_or_query_can_harm_an_account(serve: Serve) -> No
         user = uuid.uuid4().hex
         await served.run("a", user_id=user)
         ledger = served.client.get_workflow_handle(ledger_id(f"user:{user}"))
-        for several in batched(payloads(5, sized(300, 80))):
+        for several in batched(payloads(5, sized(300, 40))):
             await asyncio.gather(
                 *(ledger.signal(name, args=arguments) for arguments in several for name in ("observe", "unknown"))
             )
         for name in ("lease", "settle", "set_limit"):
-            for arguments in payloads(6, sized(60, 25)):
+            for arguments in payloads(6, sized(60, 15)):
                 with pytest.raises((WorkflowUpdateFailedError, RPCError)):
                     await ledger.execute_update(name, args=arguments)
-        for arguments in payloads(7, sized(60, 25)):
+        for arguments in payloads(7, sized(60, 15)):
             await ledger.query("status", args=arguments)
         assert (await served.run("a", user_id=user)).outcome == "completed"
         assert (await served.interlock.account(f"user:{user}").status()).leases == 0

@@ -21,7 +21,7 @@ from tests.sizes import sized
 from worker import serving
 from workflows.agent_run import AgentRun
 
-BURST = sized(500, 150)
+BURST = sized(500, 60)
 
 
 def note_who(asked: list[str]) -> Callable[[Sequence[Message], Sequence[str]], Say]:
@@ -94,7 +94,7 @@ async def test_a_task_of_a_higher_priority_goes_first(temporal: Client) -> None:
     agent = Agent(name="a", instructions="", models=ScriptedModel("prior", note_who(asked)).model)
     queue = f"prior-{uuid.uuid4().hex[:8]}"
     interlock = Interlock(temporal, queue, f"fleet-{queue}")
-    each = sized(25, 15)
+    each = sized(25, 10)
     runs = await many(interlock, each, input="later", priority=5)
     runs += await many(interlock, each, input="usual")
     urgent = await interlock.start(AgentTask(agent="a", input="urgent", priority=1))

@@ -20,6 +20,7 @@ from tests.fleet.environment import until
 from tests.runs.families import agent, ask, boss, child_of, paused, replayed
 from tests.runs.priced import agent as payer
 from tests.runs.priced import billed, look
+from tests.sizes import sized
 from worker import serving
 
 # -- results ----------------------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ def deep(request: Request, n: int) -> Reply:
     return Reply(text="What I know.")
 
 
-@pytest.mark.parametrize("every", [0, 4])
+@pytest.mark.parametrize("every", sized([0, 4], [4]))
 async def test_billed_is_charged_and_charged_is_within_the_limit(every: int, serve: Serve) -> None:
     """Also where every fourth answer is paid for and lost."""
 
