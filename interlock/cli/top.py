@@ -26,12 +26,14 @@ def top(*, common: Common = Common()) -> int:  # noqa: B008  # frozen
 
     try:
         from interlock.top.app import Top
+        from interlock.top.hangup import end_with_terminal
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "textual":
             raise
         raise InterlockError("interlock top needs textual; install it: pip install 'interlock[top]'") from None
 
     async def work(interlock: Interlock) -> int:
+        end_with_terminal()
         await Top(interlock, me()).run_async()
         return OK
 

@@ -33,6 +33,12 @@ class Terminal:
         """What a person types."""
         os.write(self.keyboard, keys.encode())
 
+    def hang_up(self) -> None:
+        """The terminal goes away. Nobody has a session on it, so the kernel sends no SIGHUP."""
+        asyncio.get_running_loop().remove_reader(self.keyboard)
+        os.close(self.keyboard)
+        self.keyboard = -1
+
     async def until(self, text: str) -> None:
         async with asyncio.timeout(60):
             while text not in self.shown:
@@ -65,5 +71,5 @@ async def terminal(environment: Mapping[str, str], *command: str) -> AsyncIterat
     finally:
         process.kill()
         process.wait()
-        asyncio.get_running_loop().remove_reader(ours)
-        os.close(ours)
+        if shown.keyboard == ours:
+            shown.hang_up()

@@ -300,6 +300,14 @@ async def test_at_a_terminal_it_is_drawn_and_q_ends_it(own: Client, cli: Command
     await run.handle.terminate()
 
 
+async def test_it_ends_with_its_terminal(own: Client, cli: CommandLine) -> None:
+    environment = {**cli.environment, "TEMPORAL_ADDRESS": own.service_client.config.target_host}
+    async with terminal(environment, *COMMAND, "top") as screen:
+        await screen.until(" open")
+        screen.hang_up()
+        assert await screen.code() == 129
+
+
 async def test_where_it_cannot_run_one_line_says_why(cli: CommandLine) -> None:
     piped, as_json = await asyncio.gather(cli("top"), cli("top", "--json"))
     assert (piped.code, as_json.code) == (2, 2)
