@@ -7,8 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 TOOLS := .venv-tools
-# Half of what a test takes is waiting; more than three leave a busy machine no room. In the order of the files: the longest, which have few tests, are not left for last.
-SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+# More processes than cores: most of what a test takes is waiting. In the order of the files: the longest, which have few tests, are not left for last.
+SPREAD := -n 5 --dist loadfile --no-loadscope-reorder
 PIP := -m pip --disable-pip-version-check -qq
 
 # Programs and tests are started hundreds of times here. Where bytecode may not be written, each start compiles all anew.

@@ -17,10 +17,11 @@ from tests.chaos.spenders import ACCOUNT, TURNS
 from tests.runs import processes
 from tests.runs.priced import billed
 from tests.runs.test_accounts import status
+from tests.sizes import sized
 from tests.warm import Warm
 from workflows.agent_run import AgentRun
 
-KILLS, RUNS = 6, 4
+KILLS, RUNS = sized(6, 3), 4
 
 
 def thinks(request: Request, n: int) -> Reply:

@@ -1,5 +1,5 @@
 """The provider answers 500 to everybody for ten minutes, of which each lasts a second and a half here (``make test``:
-for a third of them, to a twentieth of the runs).
+for a quarter of them, to a twenty-fifth of the runs).
 
 Two hundred runs on three worker processes: what reaches the provider is what it takes to notice, and then one
 request for each recovery window, one at a time. When it answers again every run completes. The same with a worker
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+import pytest
 from temporalio.client import Client
 
 from interlock import Interlock
@@ -75,7 +76,7 @@ async def the_fleets_worker(fleet: Workers) -> None:
     await fleet.kill(await fleet.serving_fleet())
 
 
-async def outage(interlock: Interlock, directory: Path, breaking: Breaking = nothing) -> None:
+async def outage(interlock: Interlock, directory: Path, breaking: Breaking) -> None:
     provider = Provider()
     client, control = interlock.client, interlock.fleet
     async with (
@@ -133,14 +134,12 @@ async def until(interlock: Interlock, *, closed: bool) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_an_outage_costs_the_threshold_and_one_request_a_window(temporal: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("breaking", sized([nothing, the_fleets_worker], [the_fleets_worker]))
+async def test_an_outage_costs_the_threshold_and_one_request_a_window(
+    breaking: Breaking, temporal: Client, tmp_path: Path
+) -> None:
     queue = f"outage-{tmp_path.name}"
-    await outage(Interlock(temporal, queue, f"fleet-{queue}"), tmp_path)
-
-
-async def test_with_the_worker_of_the_switch_killed_in_the_middle(temporal: Client, tmp_path: Path) -> None:
-    queue = f"outage-{tmp_path.name}"
-    await outage(Interlock(temporal, queue, f"fleet-{queue}"), tmp_path, the_fleets_worker)
+    await outage(Interlock(temporal, queue, f"fleet-{queue}"), tmp_path, breaking)
 
 
 async def test_with_the_server_killed_in_the_middle(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A hundred writes (``make test``: a third of them) while workers are SIGKILLed at random: no line twice, and every
+"""A hundred writes (``make test``: an eighth of them) while workers are SIGKILLed at random: no line twice, and every
 call accounted for."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.sizes import sized
 from tests.warm import Warm
 from workflows.agent_run import AgentRun
 
-RUNS, KILLS = sized(50, 10), sized(5, 2)
+RUNS, KILLS = sized(50, 6), sized(5, 2)
 
 
 async def begun(log: Path, more_than: int) -> None:

@@ -40,6 +40,11 @@ class Real:
         return self.noted(what)
 
 
+def hostile(what: str, *more: str, **options: Any) -> McpServer:
+    """The server of ``tests/mcp/hostile.py``, which is up at once: it does ``what``."""
+    return mcp([sys.executable, str(source_root() / "tests/mcp/hostile.py"), what, *more], **{"name": "h", **options})
+
+
 async def until(condition: Callable[[], bool], what: str, seconds: float = 25) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

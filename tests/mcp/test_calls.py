@@ -15,7 +15,7 @@ from interlock.contracts import AgentSpec, Message, ToolMessage
 from interlock.mcp_server import McpServer
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve
-from tests.mcp.conftest import Real, StartHttp, free_port
+from tests.mcp.conftest import Real, StartHttp, free_port, hostile
 from tests.runs.test_tools import play
 
 
@@ -123,24 +123,22 @@ async def test_a_name_that_the_server_does_not_have_is_an_error_when_the_worker_
     assert "\n" not in str(error.value)
 
 
-async def test_names_that_collide_are_refused(tester: Real, serve: Serve) -> None:
-    @tool(name="t_add")
+async def test_names_that_collide_are_refused(serve: Serve) -> None:
+    @tool(name="h_act")
     def other() -> None:
         """Another."""
 
+    plain = hostile("plain")
     for agents, said in [
-        ([agent(other, tester.declared())], "agent a: two tools named t_add; rename one, or give the MCP server"),
-        ([agent(other), agent(tester.declared(), name="b")], "two tools are named 't_add'"),
-        (
-            [agent(tester.declared()), agent(tester.declared(start_timeout=9), name="b")],
-            "two MCP servers are named 't'",
-        ),
+        ([agent(other, plain)], "agent a: two tools named h_act; rename one, or give the MCP server"),
+        ([agent(other), agent(plain, name="b")], "two tools are named 'h_act'"),
+        ([agent(plain), agent(hostile("plain", start_timeout=9), name="b")], "two MCP servers are named 'h'"),
     ]:
         with pytest.raises(BadReference, match=said):
             async with serve(*agents):
                 pass
-    with pytest.raises(ValueError, match="agent a: two MCP servers named t"):
-        agent(tester.declared(), tester.declared(allow=["add"]))
+    with pytest.raises(ValueError, match="agent a: two MCP servers named h"):
+        agent(plain, hostile("plain", allow=["act"]))
 
 
 def test_an_agent_whose_servers_were_not_asked_cannot_be_recorded(tester: Real) -> None:

@@ -17,8 +17,7 @@ from interlock.mcp_server import McpServer, mcp
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve, Served
 from tests.fleet.environment import NEVER, configured
-from tests.mcp.conftest import Real, StartHttp, alive, free_port, until
-from tests.mcp.test_hostile import hostile
+from tests.mcp.conftest import Real, StartHttp, alive, free_port, hostile, until
 from tests.runs.test_tools import QUICK
 
 

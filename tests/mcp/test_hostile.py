@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,14 +11,10 @@ from activities.agents import BadReference
 from interlock import Secret
 from interlock.mcp_server import McpServer, mcp
 from interlock.testing import call
-from tests.conftest import Serve, source_root
-from tests.mcp.conftest import Real, free_port
+from tests.conftest import Serve
+from tests.mcp.conftest import Real, free_port, hostile
 from tests.mcp.test_calls import agent, spec
 from tests.runs.test_tools import QUICK, play
-
-
-def hostile(what: str, *more: str, **options: Any) -> McpServer:
-    return mcp([sys.executable, str(source_root() / "tests/mcp/hostile.py"), what, *more], **{"name": "h", **options})
 
 
 class Hidden:
