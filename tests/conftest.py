@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
 from interlock import Agent, AgentResult, AgentTask, Interlock
 from interlock.client import Run
@@ -55,10 +56,11 @@ def _places(paths: Sequence[Path]) -> Mapping[Path, float]:
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported stays: looking through it for garbage again and again takes a tenth of the time."""
+    """What has been imported stays, and a test leaves little: looking through it all again and again takes a tenth of
+    the time."""
     gc.enable()
-    gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -82,9 +84,22 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-async def temporal() -> AsyncIterator[Client]:
-    """A client of the session's server."""
-    async with temporal_server() as environment:
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """The session's server. Its own client starts runs with a clock that tests move: waiting takes no time."""
+    async with temporal_server(time_skipping=True) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def temporal(skipping: WorkflowEnvironment) -> Client:
+    """A client of the session's server whose runs have everybody's clock."""
+    return await skipping.connect_client(data_converter=skipping.client.data_converter)
+
+
+@pytest.fixture(scope="session")
+async def forgetful() -> AsyncIterator[Client]:
+    """A client of a server that asks workflows to continue as new after 20 events."""
+    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": 20}) as environment:
         yield environment.client
 
 

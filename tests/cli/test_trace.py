@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from interlock import Account, Agent, Models, Price, Retry, tool
 from interlock.errors import Failure
-from interlock.testing import Say, ScriptedModel, call, calls, say, temporal_server
+from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.cli.conftest import COMMAND, CommandLine, environment
 from tests.cli.terminal import terminal
 from tests.conftest import Serve
@@ -178,13 +178,6 @@ async def test_runs_that_cannot_begin_or_are_not_there(serve: Serve, cli: Comman
     assert "UnknownAgent: " in failed.out
     assert unknown.code == 1
     assert "there is no run 'no-such-run'" in unknown.complaint
-
-
-@pytest.fixture(scope="module")
-async def forgetful() -> AsyncIterator[Client]:
-    """A server that asks runs to continue as new after 40 events."""
-    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": 40}) as started:
-        yield started.client
 
 
 async def test_a_trace_and_a_fork_reach_over_continue_as_new(serve: Serve, forgetful: Client) -> None:

@@ -9,14 +9,14 @@ import uuid
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from interlock import Account, Price
 from interlock.accounts import ledger_id
 from interlock.contracts import BreakerSettings, FleetStatus
 from interlock.errors import BadRequest
-from interlock.testing import Say, replay, say, temporal_server
+from interlock.testing import Say, replay, say
 from tests.conftest import Serve
 from tests.fleet.environment import begun_again, in_flight, replay_fleet, until, waiting
 from tests.sizes import sized
@@ -133,11 +133,8 @@ async def test_no_signal_update_or_query_can_harm_an_account(serve: Serve) -> No
         await replay(served.client, ledger, BudgetLedger)
 
 
-async def test_kills_and_settings_outlive_continue_as_new(serve: Serve) -> None:
-    async with (
-        temporal_server(config={"limit.historyCount.suggestContinueAsNew": 60}) as environment,
-        serve(waiting("a", [say("done")]), client=environment.client) as served,
-    ):
+async def test_kills_and_settings_outlive_continue_as_new(serve: Serve, forgetful: Client) -> None:
+    async with serve(waiting("a", [say("done")]), client=forgetful) as served:
         fleet = served.interlock.fleet
         handle = served.client.get_workflow_handle(fleet.id)
         first = (await handle.describe()).run_id

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
-
-from interlock.testing import temporal_server
-
-
-@pytest.fixture(scope="session")
-async def skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """A server where waiting takes no time."""
-    async with temporal_server(time_skipping=True) as environment:
-        yield environment
 
 
 @pytest.fixture

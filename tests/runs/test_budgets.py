@@ -9,11 +9,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from temporalio.testing import WorkflowEnvironment
 
 from interlock import Account, Agent, Limits, Models, Price
 from interlock.client import Run
 from interlock.contracts import RunStatus
-from interlock.testing import ScriptedModel, replay, say, temporal_server
+from interlock.testing import ScriptedModel, replay, say
 from tests.billing import Reply, Request
 from tests.billing.behaviours import always
 from tests.conftest import Serve, activities
@@ -296,14 +297,14 @@ async def test_a_pause_that_comes_while_others_hold_the_money_is_kept(serve: Ser
         await served.end(run)
 
 
-async def test_a_run_waits_for_its_account_until_the_window_ends(serve: Serve) -> None:
+async def test_a_run_waits_for_its_account_until_the_window_ends(serve: Serve, skipping: WorkflowEnvironment) -> None:
     """Or until an operator raises its limit."""
     model = ScriptedModel("window", [say("done")], Price(input="1", output="1"))
     waits = Agent(
         name="window", instructions="-", models=model.model, on_budget="pause", accounts=[Account("window", usd="1")]
     )
-    async with temporal_server(time_skipping=True) as environment, serve(waits, client=environment.client) as served:
-        with environment.with_time_skipping_disabled():
+    async with serve(waits, client=skipping.client) as served:
+        with skipping.with_time_skipping_disabled():
             account = await start_ledger(served.client, served.interlock.queue, "window")
             await account.execute_update("set_limit", {"usd": "0.10", "window": "day"})
             await account.execute_update("lease", {"run": "other", "usd": "0.10"})
@@ -317,8 +318,8 @@ async def test_a_run_waits_for_its_account_until_the_window_ends(serve: Serve) -
             await first.resume("there is money again", by="ada")
             assert (await served.end(first)).outcome == "completed"
             await account.execute_update("set_limit", {"usd": "0.10", "window": "day"})
-            await environment.fast_forward(account, timedelta(days=1))
-            await environment.fast_forward(second.handle, timedelta(days=1))
+            await skipping.fast_forward(account, timedelta(days=1))
+            await skipping.fast_forward(second.handle, timedelta(days=1))
             result = await served.end(second)
             assert result.outcome == "completed"
             now = await status(served.client, "window")

@@ -21,7 +21,7 @@ from interlock.errors import BadKey, InterlockError, RunFailed
 from interlock.history import transcript_of
 from interlock.keys import Keys
 from interlock.open_runs import refuse_foreign
-from interlock.testing import ScriptedModel, call, calls, replay, say, temporal_server
+from interlock.testing import ScriptedModel, call, calls, replay, say
 from interlock.tombstones import UnreadablePayload
 from tests.conftest import Serve
 from tests.runs.loops import until
@@ -73,26 +73,27 @@ WORDS = [
 
 
 @pytest.mark.parametrize("keys", [None, some_keys()], ids=["without a key", "with a key"])
-async def test_nothing_of_a_run_lies_anywhere_in_plain(kept: Path, serve: Serve, keys: Keys | None) -> None:
+async def test_nothing_of_a_run_lies_anywhere_in_plain(
+    kept: Path, serve: Serve, forgetful: Client, keys: Keys | None
+) -> None:
     """History, index, store and journal. Without a key the same search finds every word: it can fail."""
-    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": 20}) as environment:
-        client = with_keys(environment.client, keys, kept / "store")
-        async with serve(talker(), client=client) as served:
-            run = await served.start("talker", "promptword, please", metadata={"word": "metadataword"})
-            await until(run, "tool.linger", 25)
-            await run.steer("steerword")
-            assert (await run.extend(Limits(usd="2"), by="extenderword")).limits.usd == 2
-            assert (await run.status()).agent == "talker"
-            told = (await served.interlock.transcript(run.id)).model_dump_json()
-            assert all(word in told for word in ("promptword", "instructionword", "argumentword", "resultword"))
-            await run.kill("killword")
-            result = await served.end(run)
-            assert result.outcome == "killed"
-            assert result.reason == "killword (by client)"
-            lying = await lying_about(client, run.id, kept)
-            assert b"ContinuedAsNew" not in lying
-            first = await client.get_workflow_handle(run.id).describe()
-            assert first.raw_description.workflow_execution_info.first_run_id != first.run_id, "not continued as new"
+    client = with_keys(forgetful, keys, kept / "store")
+    async with serve(talker(), client=client) as served:
+        run = await served.start("talker", "promptword, please", metadata={"word": "metadataword"})
+        await until(run, "tool.linger", 25)
+        await run.steer("steerword")
+        assert (await run.extend(Limits(usd="2"), by="extenderword")).limits.usd == 2
+        assert (await run.status()).agent == "talker"
+        told = (await served.interlock.transcript(run.id)).model_dump_json()
+        assert all(word in told for word in ("promptword", "instructionword", "argumentword", "resultword"))
+        await run.kill("killword")
+        result = await served.end(run)
+        assert result.outcome == "killed"
+        assert result.reason == "killword (by client)"
+        lying = await lying_about(client, run.id, kept)
+        assert b"ContinuedAsNew" not in lying
+        first = await client.get_workflow_handle(run.id).describe()
+        assert first.raw_description.workflow_execution_info.first_run_id != first.run_id, "not continued as new"
     assert [path.stat().st_size > 1_000_000 for path in (kept / "store").rglob("*") if path.is_file()], "no file"
     assert (kept / "journal.db").exists()
     found = [word for word in WORDS if word in lying or word in run.id.encode()]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-import pytest
 from temporalio.client import Client
 
 from interlock import Agent, AgentTask, Interlock, Limits, tool
 from interlock.contracts import Message
-from interlock.testing import Say, ScriptedModel, call, calls, replay, say, temporal_server
+from interlock.testing import Say, ScriptedModel, call, calls, replay, say
 from tests.conftest import Serve
 from tests.runs.recording import Recording
 from tests.sizes import sized
@@ -78,13 +77,6 @@ async def test_workers_without_a_cache_send_the_bytes_that_one_with_it_sends(ser
         await replay(temporal, run.handle, AgentRun)
     assert len(with_cache.sent) == turns + 1
     assert without.sent == with_cache.sent
-
-
-@pytest.fixture(scope="module")
-async def forgetful() -> AsyncIterator[Client]:
-    """A server that asks runs to continue as new after some events."""
-    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": sized(60, 30)}) as environment:
-        yield environment.client
 
 
 async def test_a_run_carried_over_continue_as_new_has_the_conversation_of_one_that_never_was(

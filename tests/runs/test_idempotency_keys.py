@@ -13,7 +13,7 @@ from typing import Any
 from temporalio.client import Client
 
 from interlock import Retry, ToolContext, tool
-from interlock.testing import call, temporal_server
+from interlock.testing import call
 from tests.conftest import Serve
 from tests.runs import processes
 from tests.runs.world import agent
@@ -120,7 +120,7 @@ async def test_the_key_survives_a_reset_of_the_activity_by_the_temporal_command(
     assert len({key for key, _ in keys}) == 1
 
 
-async def test_keys_and_what_is_known_survive_continue_as_new(tmp_path: Path, serve: Serve) -> None:
+async def test_keys_and_what_is_known_survive_continue_as_new(tmp_path: Path, serve: Serve, forgetful: Client) -> None:
     path, quoted = tmp_path / "booked.db", list[int]()
 
     @tool(effect="read", valid_for=600, cache=True)
@@ -131,12 +131,11 @@ async def test_keys_and_what_is_known_survive_continue_as_new(tmp_path: Path, se
 
     turns = [call("quote"), *(call("book", seat=f"{number:02}") for number in range(12)), call("quote")]
     booker = agent("continued", turns, [booking(path, failures=1), quote])
-    small = {"limit.historyCount.suggestContinueAsNew": 30}
-    async with temporal_server(config=small) as environment, serve(booker, client=environment.client) as served:
+    async with serve(booker, client=forgetful) as served:
         run = await served.start("continued", f"go {uuid.uuid4().hex}")
         result = await served.end(run)
         assert result.outcome == "completed"
-        last = await environment.client.get_workflow_handle(run.id).describe()
+        last = await forgetful.get_workflow_handle(run.id).describe()
         assert last.run_id != run.handle.first_execution_run_id
     assert [attempts for _, _, attempts in table(path)] == [2] * 12
     assert quoted == [1]

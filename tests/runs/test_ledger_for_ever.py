@@ -29,14 +29,13 @@ async def executions(client: Client, ledger: str) -> list[str]:
     return [each.run_id async for each in client.list_workflows(f"WorkflowId = '{ledger}'")]
 
 
-async def test_a_ledger_is_carried_over_with_runs_under_way(serve: Serve) -> None:
+async def test_a_ledger_is_carried_over_with_runs_under_way(serve: Serve, forgetful: Client) -> None:
     payer = agent(accounts=[Account("user:{user_id}", usd="1.00")])
     async with (
-        temporal_server(config={"limit.historyCount.suggestContinueAsNew": sized(40, 20)}) as environment,
         billed(always(Reply(text="done", delay=0.2))) as server,
-        serve(payer, client=environment.client) as served,
+        serve(payer, client=forgetful) as served,
     ):
-        client, ledger = environment.client, ledger_id("user:long")
+        client, ledger = forgetful, ledger_id("user:long")
         for _ in range(sized(4, 2)):
             runs = await asyncio.gather(*(served.start("payer", user_id="long") for _ in range(6)))
             for run in runs:

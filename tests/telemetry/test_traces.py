@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from interlock import Agent, AgentTask, Interlock, Limits, tool
 from interlock.telemetry.traces import wanted
-from interlock.testing import Say, ScriptedModel, call, replay, say, temporal_server
+from interlock.testing import Say, ScriptedModel, call, replay, say
 from tests.conftest import Serve
 from tests.telemetry.story import AGENT
 from tests.telemetry.watched import events, lines, seeing, spans, tree
@@ -128,7 +128,7 @@ async def turn_page(number: int) -> str:
     return "x" * 100
 
 
-async def test_a_run_that_continues_as_new_stays_in_its_trace() -> None:
+async def test_a_run_that_continues_as_new_stays_in_its_trace(forgetful: Client) -> None:
     def turn(messages: Any, tools: Any) -> Say:
         replies = sum(message.role == "assistant" for message in messages)
         return say("done") if replies == 12 else call("turn_page", number=replies)
@@ -137,11 +137,11 @@ async def test_a_run_that_continues_as_new_stays_in_its_trace() -> None:
         name="reader", instructions="", models=ScriptedModel("reader", turn).model, tools=[turn_page],
         limits=Limits(steps=100, tool_calls=100),
     )  # fmt: skip
-    async with temporal_server(config={"limit.historyCount.suggestContinueAsNew": 60}) as environment:
-        with spans() as exporter:
-            async with seeing(environment.client) as (client, _), serving(client, [agent], queue="q"):
-                result = await Interlock(client, "q").run(AgentTask(agent="reader", input="read"))
-            found = list(exporter.get_finished_spans())
+    with spans() as exporter:
+        async with seeing(forgetful) as (client, _), serving(client, [agent], queue="traced", fleet="traced-fleet"):
+            interlock = Interlock(client, "traced", "traced-fleet")
+            result = await interlock.run(AgentTask(agent="reader", input="read"))
+        found = list(exporter.get_finished_spans())
     assert (result.outcome, result.steps) == ("completed", 13)
     wholes = [each for each in found if each.name == "invoke_agent reader"]
     assert len(wholes) > 1
