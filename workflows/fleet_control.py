@@ -70,7 +70,9 @@ class FleetControl:
         fading.cancel()
         self._duties.stop()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        workflow.continue_as_new(self._state)
+        # The server begins the next with the memo that the first began with, and lets it have its first task a second
+        # later: until then nobody would be killed.
+        workflow.continue_as_new(self._state, memo=fleet.published(self._state))
 
     def _has_news(self) -> bool:
         return bool(self._unheard) or self._state is not self._told or self._may_continue()

@@ -144,6 +144,10 @@ async def test_kills_and_settings_outlive_continue_as_new(serve: Serve, forgetfu
         for _ in range(30):
             await handle.signal("report", {"worker": "w", "outcomes": [{"dependency": "d", "failures": 1}]})
         await begun_again(handle, first)
+        # At once: the server lets the next execution have its first task a second after it has begun.
+        assert (await served.run("a", user_id="ada")).outcome == "killed"
+        started = (await handle.fetch_history()).events[0].workflow_execution_started_event_attributes
+        assert set(started.memo.fields) == {"settings", "kill/user:ada", "breaker/d"}
         status = await fleet.status()
         assert [(each.scope, each.subject, each.reason) for each in status.kills] == [("user", "ada", "fraud")]
         assert status.settings["openai:x"].failure_threshold == 9
