@@ -45,6 +45,7 @@ from activities.transcripts import Transcripts
 from interlock import options, sandbox
 from interlock.agents import Agent
 from interlock.connection import connect, task_queue
+from interlock.current_details import CurrentDetails
 from interlock.embedded import embedded_server
 from interlock.errors import InterlockError
 from interlock.fleet import fleet_id
@@ -126,7 +127,7 @@ async def serving(
                 AlertActivity(alerting, metrics).alert,
                 *tools,
             ],
-            interceptors=[SeenAttempts(), Apart(queue, limits.apart)],
+            interceptors=[SeenAttempts(), Apart(queue, limits.apart), CurrentDetails()],
             workflow_runner=sandbox.strict(),
             max_cached_workflows=cached,
             # They are Python on one lock: more at a time only makes each take longer, up to the SDK's two seconds.
@@ -163,6 +164,7 @@ def _fleet(client: Client, fleet: str, alerting: Alerting) -> Worker:
         task_queue=fleet,
         workflows=[FleetControl],
         activities=[SweepActivity(client).sweep, AlertActivity(alerting, of_client(client)).alert],
+        interceptors=[CurrentDetails()],
         workflow_runner=sandbox.strict(),
         max_cached_workflows=4,
         max_concurrent_workflow_task_polls=2,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from temporalio import activity
@@ -12,21 +12,29 @@ from temporalio import activity
 from interlock import options
 
 
-@asynccontextmanager
-async def heartbeating(details: Callable[[], tuple[Any, ...]] = tuple) -> AsyncIterator[None]:
+class Heartbeating(AbstractAsyncContextManager[None]):
     """Heartbeat every ``options.HEARTBEAT_EVERY``, with what ``details`` returns at the time. Not at once: most calls
-    are over by then, and each heartbeat is a request to the server and a write of its."""
+    are over by then, and each heartbeat is a request to the server and a write of its.
 
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(options.HEARTBEAT_EVERY.total_seconds())
-            activity.heartbeat(*details())
+    A timer and not a task: that would be made, begun and cancelled for each call."""
 
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
+    def __init__(self, details: Callable[[], tuple[Any, ...]] = tuple) -> None:
+        self._details = details
+        self._waiting: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        self._wait()
+
+    async def __aexit__(self, *raised: object) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _wait(self) -> None:
+        self._waiting = asyncio.get_running_loop().call_later(options.HEARTBEAT_EVERY.total_seconds(), self._beat)
+
+    def _beat(self) -> None:
+        self._wait()
+        activity.heartbeat(*self._details())
 
 
 def asked_for() -> bool:

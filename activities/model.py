@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from activities import on_record
 from activities.faults import application_error
 from activities.gate import Asker, Gate
-from activities.heartbeat import asked_for, heartbeating
+from activities.heartbeat import Heartbeating, asked_for
 from activities.journal import Journal
 from activities.predicates import Predicates
 from activities.providers import Answer, Providers, Request
@@ -44,7 +44,7 @@ class ModelActivity(ports.Models):
             transcript = await self._transcripts.before(call)
             paid = await self._journal.get(call.key) if attempts else None
             reply = _with_all(paid, attempts, call) if paid else await self._attempt(call, transcript, attempts)
-            async with heartbeating(lambda: (attempts,)):
+            async with Heartbeating(lambda: (attempts,)):
                 reply = await self._predicates.asked(reply, transcript.spec, seconds=_for_predicates(began))
             after = self._transcripts.after(transcript, call, reply)
         except asyncio.CancelledError:
@@ -74,7 +74,7 @@ class ModelActivity(ports.Models):
         began = time.monotonic()
         announced = await on_record.before_sending(attempts)
         async with (
-            heartbeating(lambda: (max(attempts, announced, key=len),)),
+            Heartbeating(lambda: (max(attempts, announced, key=len),)),
             self._gate.admit(call.model, Asker.of_activity(call.user_id, call.begun), seconds=patience),
         ):
             left = max(0.1, patience - (time.monotonic() - began))

@@ -20,7 +20,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.heartbeat import heartbeating
+from activities.heartbeat import Heartbeating
 from interlock import ports
 from interlock.contracts import Note, Sweep, SweepCall
 from interlock.killing import BUSY, CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, ids_of_open_runs, step
@@ -39,7 +39,7 @@ class SweepActivity(ports.Sweeps):
     @activity.defn(name="sweep")
     async def sweep(self, call: SweepCall) -> Sweep:
         sweeping = _Sweeping(self._client, call)
-        async with heartbeating(lambda: (sweeping.progress(),)):
+        async with Heartbeating(lambda: (sweeping.progress(),)):
             return await sweeping.run()
 
 

@@ -15,7 +15,7 @@ from temporalio import activity
 from activities import seen
 from activities.faults import application_error
 from activities.gate import Asker, Gate
-from activities.heartbeat import asked_for, heartbeating
+from activities.heartbeat import Heartbeating, asked_for
 from activities.results import fitting
 from activities.threads import in_thread
 from activities.tool_failures import (
@@ -63,7 +63,7 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
         let_in = activity.info().attempt > 1  # an earlier attempt may have been
         try:
             async with (
-                heartbeating(),
+                Heartbeating(),
                 gate.admit(tool.dependency, Asker.of_activity(call.user_id, call.begun), seconds=left) as admission,
             ):
                 let_in = True

@@ -73,7 +73,9 @@ class Transcripts:
     def _keep(self, run: str, transcript: Transcript) -> None:
         known = self._entries.pop(run, None)
         counted = len(known.transcript.messages) if known else 0
-        size = (known.size if known else 4096) + sum(_size(message) for message in transcript.messages[counted:])
+        size = (known.size if known else 4096) + sum(
+            len(message.model_dump_json()) for message in transcript.messages[counted:]
+        )
         self._bytes += size - (known.size if known else 0)
         self._entries[run] = _Entry(transcript, size)
         while self._bytes > self._max_bytes and self._entries:
@@ -83,7 +85,3 @@ class Transcripts:
 
 def _matches(transcript: Transcript, call: ModelCall) -> bool:
     return len(transcript.messages) == call.base and transcript.last_reply == call.after
-
-
-def _size(message: object) -> int:
-    return len(repr(message))

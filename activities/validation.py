@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -56,14 +57,20 @@ def problem(call: CallPart, spec: AgentSpec) -> str | None:
 def misfit(schema: dict[str, Any], arguments: Any) -> str | None:
     """How arguments do not fit a schema, in a line. Raises whatever a schema raises that cannot be applied."""
     _references.set([0])
-    # An empty registry: otherwise a schema that refers to an address makes this worker fetch it.
-    errors = list(islice(_BoundedValidator(schema, registry=Registry()).iter_errors(arguments), 5))
+    errors = list(islice(_validator(json.dumps(schema)).iter_errors(arguments), 5))
     if not errors:
         return None
     return "; ".join(
         f"{'.'.join(map(str, error.path))[:200] or 'arguments'}: {error.message[:200]}"
         for error in sorted(errors, key=lambda error: list(map(str, error.path)))
     )
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Validator:
+    """Of a tool that is called again and again. Making one takes several times as long as asking it."""
+    # An empty registry: otherwise a schema that refers to an address makes this worker fetch it.
+    return _BoundedValidator(json.loads(schema), registry=Registry())
 
 
 def _bounded_reference(validator: Validator, reference: str, instance: Any, schema: Any) -> Iterator[ValidationError]:

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class InterlockPayloadConverter(CompositePayloadConverter):
     converter reads. See ``interlock.tombstones``."""
 
     def __init__(self) -> None:
-        super().__init__(*_converters())
+        self.converters = _converters()  # and not super's, which makes the mapping anew
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         hints = type_hints or []
@@ -70,11 +70,12 @@ class InterlockPayloadConverter(CompositePayloadConverter):
 
 
 @functools.cache
-def _converters() -> tuple[EncodingPayloadConverter, ...]:
-    """Made once: the SDK makes a payload converter anew for every task, and each would build its validators again."""
+def _converters() -> Mapping[bytes, EncodingPayloadConverter]:
+    """By encoding. Made once: the SDK makes a payload converter a dozen times a step, and each would build its
+    validators again."""
     inherited = PydanticPayloadConverter().converters.values()
-    ours = tuple(_Json() if each.encoding == "json/plain" else each for each in inherited)
-    return (*ours, *UNREAD)
+    ours = (_Json() if each.encoding == "json/plain" else each for each in inherited)
+    return {each.encoding.encode(): each for each in (*ours, *UNREAD)}
 
 
 class FileStore(StorageDriver):

@@ -52,7 +52,7 @@ with workflow.unsafe.imports_passed_through():
         Steer,
         UserMessage,
     )
-    from interlock.policies import approval, limit
+    from interlock.policies import approval, details, limit
     from interlock.policies.degradation import Trouble
     from workflows.failed_calls import TurnFailed
 
@@ -156,6 +156,10 @@ class AgentRun:
     def seen_as(self) -> dict[str, object]:
         """Whose its log lines are: ``interlock.telemetry.logs`` asks, for each of them."""
         return seen.fields_of(self._run)
+
+    def current_details(self) -> str:
+        """What it shows in the Web UI: ``interlock.current_details`` asks, when somebody looks."""
+        return details.of_run(run_status.status(self._run))
 
     # -- handlers -------------------------------------------------------------------------------------
 

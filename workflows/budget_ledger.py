@@ -62,7 +62,6 @@ class BudgetLedger:
     @workflow.run
     async def run(self, *args: Any) -> None:
         self._read()
-        self._become(self._state)
         while not self._may_continue():
             held = bool(self._state.leases)  # a first lease begins the watch over those who hold some
             span = timedelta(seconds=self._state.settings.audit_after)
@@ -85,11 +84,6 @@ class BudgetLedger:
     def _asked(self, model: type[M], args: tuple[Any, ...]) -> M:
         self._read()  # a handler may come before ``run``
         return _one(model, args)
-
-    def _become(self, state: LedgerState) -> None:
-        """Take ``state``, and show it."""
-        self._state = state
-        workflow.set_current_details(details.of_ledger(ledger.status(state, workflow.now())))
 
     def _has_work(self, held: bool) -> bool:
         return self._may_tell() or self._may_continue() or bool(self._state.leases) != held
@@ -114,7 +108,7 @@ class BudgetLedger:
         except ActivityError as error:
             warn(names.AUDIT_FAILED, error=str(error.cause))
             return
-        self._become(ledger.charge_gone(self._state, gone))
+        self._state = ledger.charge_gone(self._state, gone)
         self._tell()
 
     def _tell(self) -> None:
@@ -134,7 +128,7 @@ class BudgetLedger:
     def lease(self, *args: Any) -> LeaseReply:
         """Take money for a run: ``{run, usd}``."""
         state, reply = leasing.lease(self._state, self._asked(LeaseRequest, args), workflow.now())
-        self._become(state)
+        self._state = state
         self._tell()
         return reply
 
@@ -152,7 +146,7 @@ class BudgetLedger:
     def settle(self, *args: Any) -> SettleReply:
         """Tell what a run has spent: ``{run, spent_usd, unsettled_usd, closed}``."""
         state, reply = ledger.settle(self._state, self._asked(Settlement, args), workflow.now())
-        self._become(state)
+        self._state = state
         self._tell()
         return reply
 
@@ -163,7 +157,7 @@ class BudgetLedger:
     @workflow.update
     def set_limit(self, *args: Any) -> LedgerStatus:
         """Set the account's limit: ``{usd, window}``."""
-        self._become(ledger.set_limit(self._state, self._asked(AccountLimit, args), workflow.now()))
+        self._state = ledger.set_limit(self._state, self._asked(AccountLimit, args), workflow.now())
         return self.status()
 
     @set_limit.validator
@@ -180,7 +174,7 @@ class BudgetLedger:
             warn(names.SIGNAL_IGNORED, signal="observe", error=str(error))
             return
         why = anomaly.cost_outlier(self._state.settings, self._state.costs, seen.usd)
-        self._become(ledger.observe(self._state, seen))
+        self._state = ledger.observe(self._state, seen)
         if why is not None:
             self._alerts.append(alerts.cost_outlier(self._state.account, seen, why))
 
@@ -188,6 +182,10 @@ class BudgetLedger:
     def status(self, *args: Any) -> LedgerStatus:
         """Limit, window, spent, leased, remaining."""
         return ledger.status(self._state, workflow.now())
+
+    def current_details(self) -> str:
+        """For ``interlock.current_details``, which asks when somebody looks."""
+        return details.of_ledger(self.status())
 
 
 def _lost(account: str, error: ValueError) -> str:

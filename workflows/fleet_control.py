@@ -112,7 +112,6 @@ class FleetControl:
         if changed:
             workflow.upsert_memo(changed)
             self._memo = dict(now)
-        workflow.set_current_details(details.of_fleet(self.status(), workflow.info().workflow_id))
         self._duties.sweep(switch.to_sweep(self._state))
         self._told = self._state
 
@@ -223,6 +222,10 @@ class FleetControl:
             ignored_signals=state.ignored_signals,
             no_room=state.no_room,
         )
+
+    def current_details(self) -> str:
+        """For ``interlock.current_details``, which asks when somebody looks."""
+        return details.of_fleet(self.status(), workflow.info().workflow_id)
 
 
 def _one(model: type[M], args: tuple[Any, ...]) -> M:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
 
 from temporalio import workflow
 
@@ -137,7 +138,7 @@ class Run:
 
     @property
     def usage(self) -> Usage:
-        return sum(self.by_model.values(), Usage())
+        return reduce(Usage.__add__, self.by_model.values()) if self.by_model else Usage()
 
     @property
     def own(self) -> Usage:

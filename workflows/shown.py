@@ -1,12 +1,10 @@
-"""How a run is shown while it goes on: search attributes, which lists and alerts read, and its current details.
+"""How a run is shown while it goes on: in search attributes, which lists and alerts read.
 
 A change of search attributes is an event in history and a write to the server's index. It costs less than anything
 that would put it off: a timer that fires is two events and a task of the workflow, which is three more. So each call
 that begins brings them up to date at once, in the task that begins it. Only a run that does so more often than its
 agent's ``index_every`` for longer than ``index_burst`` changes has them put off; and then a timer catches up after
 ``index_late``, so that a run which ends such a chase in a long call does not show an old step until it is over.
-
-Current details are an answer to a query: they cost no event.
 """
 
 from __future__ import annotations
@@ -21,8 +19,6 @@ from temporalio import workflow
 
 from interlock import search_attributes as sa
 from interlock.contracts import input_hash
-from interlock.policies import details
-from workflows.run_status import status
 
 if TYPE_CHECKING:
     from workflows.run_state import Run
@@ -43,7 +39,6 @@ class Shown:
 
     def change(self, run: Run, *, at_once: bool) -> None:
         """The run has changed: show it. ``at_once``: however often that happens, as with a change of state."""
-        workflow.set_current_details(details.of_run(status(run)))
         if run.state == "closed":
             self._upsert(run)  # nothing may come after it
             return
