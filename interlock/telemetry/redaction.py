@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,6 +16,8 @@ SECRET = (
 )  # fmt: skip
 """``x-api-key``, ``Set-Cookie`` and ``client_secret`` are among them: a name counts by how it ends."""
 
+_PLAIN = (str, int, float, bool, type(None))
+
 HIDDEN = "[redacted]"
 DEEPEST = 20
 
@@ -25,6 +28,8 @@ class Redaction:
     def __init__(self, names: Collection[str]) -> None:
         self._exact = frozenset(names)
         self._ends = tuple(f"_{name}" for name in names)
+        # Remembered: the same few names stand on every line.
+        self._hides: Callable[[object], bool] = lru_cache(maxsize=1024)(self._is_secret)
 
     def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
         return {name: self._field(name, value) for name, value in event.items()}
@@ -36,7 +41,7 @@ class Redaction:
 
     def of(self, value: Any, depth: int = 0) -> Any:
         """``value`` without what stands under a secret's name in it."""
-        if isinstance(value, str | int | float | bool | None):
+        if isinstance(value, _PLAIN):
             return value
         if depth == DEEPEST:
             return HIDDEN
@@ -50,7 +55,7 @@ class Redaction:
             case _:
                 return value
 
-    def _hides(self, name: object) -> bool:
+    def _is_secret(self, name: object) -> bool:
         plain = str(name).lower().replace("-", "_")
         return plain in self._exact or plain.endswith(self._ends)
 
