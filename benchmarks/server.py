@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -17,6 +18,7 @@ from benchmarks.agent import AGENT
 from interlock import Agent, Interlock
 from interlock.converter import data_converter
 from interlock.embedded import start_server
+from interlock.telemetry.logs import configure_logging
 from worker import serving
 
 SCRATCH = Path(__file__).parent / ".scratch"
@@ -42,12 +44,26 @@ async def bench(agents: Sequence[Agent] = (AGENT,), *, file: bool = False) -> As
         stack.push_async_callback(server.stop)
         store = scratch / "store"
         stack.enter_context(_journal(scratch / "journal.db"))
+        stack.enter_context(_logs(scratch / "lines.json"))
         quiet = Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(TelemetryFilter("ERROR", "ERROR"))))
         ours = await Client.connect(server.address, data_converter=data_converter(store), runtime=quiet)
         theirs = await Client.connect(server.address, runtime=quiet)
         await stack.enter_async_context(serving(ours, agents, queue="interlock"))
         await stack.enter_async_context(bare.serving(theirs, BARE_QUEUE))
         yield Bench(Interlock(ours, "interlock"), theirs, store)
+
+
+@contextmanager
+def _logs(path: Path) -> Iterator[None]:
+    """Lines are written as a worker in production writes them; not where the progress is shown."""
+    root = logging.getLogger()
+    before, level = root.handlers, root.level
+    with path.open("w") as file:
+        configure_logging("json", stream=file)
+        try:
+            yield
+        finally:
+            root.handlers, root.level = before, level
 
 
 @contextmanager

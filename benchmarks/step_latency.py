@@ -155,7 +155,7 @@ def _compared(sizes: Sizes) -> str:
     return (
         "Model and tool answer at once: what is left is Temporal, and what Interlock adds to it. The bare workflow "
         f"makes the same calls with payloads of the same sizes (bytes: {said}), on a worker with the same settings, "
-        "with the SDK's own data converter; it does not heartbeat, sets no summaries and no search attributes, checks "
+        "with the SDK's own data converter; it writes no log lines, sets no summaries and no search attributes, checks "
         "nothing and keeps nothing."
     )
 

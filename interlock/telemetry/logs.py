@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TextIO, get_args
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -33,8 +33,10 @@ CONTENT_BYTES = 2048
 _TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
 
 
-def configure_logging(style: LogFormat | None = None, level: str | None = None) -> None:
-    """Render every line of this process: ``json``, or ``console`` for people.
+def configure_logging(
+    style: LogFormat | None = None, level: str | None = None, *, stream: TextIO | None = None
+) -> None:
+    """Render every line of this process, to ``stream`` or stderr: ``json``, or ``console`` for people.
 
     Defaults: ``INTERLOCK_LOG`` (``json`` or ``console``; else ``console`` in a terminal), ``INTERLOCK_LOG_LEVEL``.
     ``INTERLOCK_LOG_REDACT``: more names, separated by commas, whose values never show. Raises ``BadRequest`` for a
@@ -48,7 +50,7 @@ def configure_logging(style: LogFormat | None = None, level: str | None = None) 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *before],
