@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,6 +27,10 @@ from worker import serving
 from workflows.agent_run import AgentRun
 
 gc.disable()  # until all is imported
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a job that a script has put into the background: all that is started here would ignore it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that stalls for a moment says nothing of what is tested.
 settings.register_profile("interlock", deadline=None)
