@@ -7,6 +7,9 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from examples.tools.http import http_get
 
 LOOPBACK = ("127.0.0.0/8",)
 
@@ -77,3 +80,13 @@ def page(body: bytes, kind: str = "text/plain", *more: str, status: str = "200 O
 
 def redirect(to: str, status: str = "302 Found") -> bytes:
     return f"HTTP/1.1 {status}\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+HERE = Names({"site.test": [["127.0.0.1"]]})
+
+
+async def get(here: Site, path: str, **options: Any) -> str:
+    """The answer for a path of a site that the tool may reach under the name ``site.test``."""
+    given: dict[str, Any] = {"networks": LOOPBACK, "resolve": HERE, **options}
+    text: str = await http_get([f"site.test:{here.port}"], **given)(f"http://site.test:{here.port}{path}")
+    return text
