@@ -41,6 +41,9 @@ KILLED = "support-tell-all-customers-about-the-outage-5c60aa"
 FIRST = "researcher-which-of-them-is-oldest-91b3d7"
 DONE = "analyst-which-requests-time-out-e4f19b"
 
+_writing = asyncio.Event()
+"""The e-mail to be killed is under way: a call that a worker only has is refused by a kill, and sent nothing."""
+
 
 @tool(effect="read")
 async def search(pattern: str) -> str:
@@ -59,6 +62,7 @@ async def read_order(number: int) -> str:
 @tool(effect="write")
 async def send_email(to: str, subject: str) -> str:
     """Write to a customer."""
+    _writing.set()
     await asyncio.sleep(LONG)
     return "sent"
 
@@ -172,6 +176,7 @@ async def _play(interlock: Interlock) -> list[Run]:
     async def start(id: str, agent: str, text: str, user: str) -> Run:
         return await interlock.start(AgentTask(agent=agent, input=text, user_id=user), id=id)
 
+    _writing.clear()
     await _until(lambda: _configured(interlock), "the fleet control")
     killed = await start(KILLED, "support", "Tell all customers about the outage", "linus")
     done = await start(DONE, "analyst", "Which requests time out?", "grace")
@@ -182,7 +187,7 @@ async def _play(interlock: Interlock) -> list[Run]:
     await _until(lambda: _open(interlock), "the breaker of the researcher's model")
     waiting = await start(WAITING, "researcher", "Compare three vector stores", "ada")
     running = await start(RUNNING, "analyst", "Why did checkout fail?", "ada")
-    await _until(lambda: _calls(killed, 2), f"the e-mail of {KILLED}")
+    await _until(_is_writing, f"the e-mail of {KILLED}")
     await killed.kill("wrong list of customers", "grace")
     await done.result()
     await interlock.fleet.kill("user", "mallory", "400 runs in a minute", "grace")
@@ -197,6 +202,10 @@ async def _play(interlock: Interlock) -> list[Run]:
 async def _configured(interlock: Interlock) -> bool:
     await interlock.fleet.configure(OUTAGE)
     return True
+
+
+async def _is_writing() -> bool:
+    return _writing.is_set()
 
 
 async def _open(interlock: Interlock) -> bool:

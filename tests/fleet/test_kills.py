@@ -98,7 +98,11 @@ async def test_a_kill_says_what_was_stopped_what_was_done_and_what_nobody_knows(
 class Stubborn(Scripted):
     """Answers, whatever is asked of it meanwhile."""
 
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
     async def ask(self, request: Request) -> Answer:
+        self.asked.set()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
         return await super().ask(request)
@@ -111,7 +115,7 @@ async def test_nothing_more_is_begun_though_the_call_in_flight_ends_by_itself(se
     turns = [calls(call("act"), call("act"))]
     async with serve(waiting("a", turns, tools=[act]), providers=Providers({"scripted": stubborn}, stubborn)) as served:
         run = await served.start("a")
-        await in_flight(run, "model")
+        await stubborn.asked.wait()
         await (run.kill("stop") if how == "kill" else run.cancel())
         result = await served.end(run)
         assert result.outcome == ("killed" if how == "kill" else "cancelled")
@@ -133,22 +137,23 @@ def test_what_a_kill_can_prove_is_carried_over_continue_as_new() -> None:
 
 
 async def test_a_plain_function_hears_of_the_kill_and_its_late_result_is_dropped(serve: Serve) -> None:
-    heard, returned = threading.Event(), threading.Event()
+    begun, heard, returned = threading.Event(), threading.Event(), threading.Event()
 
     @tool(effect="write")
     def work(context: ToolContext) -> str:
         """Work until told to stop."""
+        begun.set()
         heard.set() if context.cancelled.wait(60) else None
         returned.set()
         return "late"
 
     async with serve(waiting("a", [call("work")], tools=[work])) as served:
         run = await served.start("a")
-        await in_flight(run, "tool.work")
+        assert await asyncio.to_thread(begun.wait, 30)
         await run.kill("stop")
         result = await served.end(run)
-        assert heard.wait(30)
-        assert returned.wait(30)
+        assert await asyncio.to_thread(heard.wait, 30)
+        assert await asyncio.to_thread(returned.wait, 30)
         assert result.kill_report is not None
         assert [each.tool for each in result.kill_report.unknown] == ["work"]
 
