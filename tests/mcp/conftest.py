@@ -19,6 +19,8 @@ from interlock import mcp
 from interlock.mcp_server import McpServer
 from tests.conftest import source_root
 
+LIGHT = str(source_root() / "tests/mcp/light.py")
+
 
 @dataclass
 class Real:
@@ -29,6 +31,10 @@ class Real:
     def declared(self, **options: Any) -> McpServer:
         command = [sys.executable, "-m", "tests.mcp.server", str(self.notes)]
         return mcp(command, **{"name": "t", "cwd": str(source_root()), **options})
+
+    def light(self, **options: Any) -> McpServer:
+        """The one of ``tests/mcp/light.py`` in its place."""
+        return mcp([sys.executable, LIGHT, str(self.notes)], **{"name": "t", **options})
 
     def noted(self, what: str = "") -> list[str]:
         lines = self.notes.read_text().splitlines() if self.notes.exists() else []

@@ -72,7 +72,7 @@ async def test_what_is_no_text_is_described_and_what_is_long_is_cut(tester: Real
 
 async def test_an_agent_reaches_the_tools_it_allows_and_no_other(tester: Real, serve: Serve) -> None:
     turn = calls(call("t_add", a=1, b=1), call("t_pid"), call("add", a=1, b=1))
-    told = await play(serve, [turn], [tester.declared(allow=["pid"])])
+    told = await play(serve, [turn], [tester.light(allow=["pid"])])
     assert [error.partition(":")[0] for error in told.errors] == ["UnknownTool", "UnknownTool"]
     assert told.errors[0].endswith("Tools you may call: t_pid.")
     assert tester.noted("add") == []
@@ -84,8 +84,8 @@ async def test_two_agents_share_a_process_and_each_has_its_own_list(tester: Real
         return say(last.content) if isinstance(last, ToolMessage) else call("t_pid")
 
     pid = ScriptedModel("pid", turn)
-    one = Agent(name="one", instructions="", models=pid.model, tools=[tester.declared(allow=["pid"])])
-    two = Agent(name="two", instructions="", models=pid.model, tools=[tester.declared(effects={"pid": "read"})])
+    one = Agent(name="one", instructions="", models=pid.model, tools=[tester.light(allow=["pid"])])
+    two = Agent(name="two", instructions="", models=pid.model, tools=[tester.light(effects={"pid": "read"})])
     async with serve(one, two) as served:
         first, second = await served.run("one"), await served.run("two")
     assert first.output.isdigit()
@@ -106,7 +106,7 @@ async def test_what_the_breakers_know_a_tool_by(tester: Real) -> None:
     def plain() -> None:
         """Plain."""
 
-    async with with_mcp_tools([agent(plain, tester.declared(allow=["add"]))]) as [expanded]:
+    async with with_mcp_tools([agent(plain, tester.light(allow=["add"]))]) as [expanded]:
         named = [each.dependency for each in expanded.tools if isinstance(each, AgentTool)]
     assert named == ["tool:plain", "tool:t/add"]
 
@@ -115,10 +115,8 @@ async def test_what_the_breakers_know_a_tool_by(tester: Real) -> None:
 async def test_a_name_that_the_server_does_not_have_is_an_error_when_the_worker_starts(
     option: dict[str, Any], tester: Real, serve: Serve
 ) -> None:
-    with pytest.raises(
-        BadReference, match=r"MCP server t: \w+ names 'ad'; its tools: add, ask, environment, "
-    ) as error:
-        async with serve(agent(tester.declared(**option))):
+    with pytest.raises(BadReference, match=r"MCP server t: \w+ names 'ad'; its tools: add, hang, leave, ") as error:
+        async with serve(agent(tester.light(**option))):
             pass
     assert "\n" not in str(error.value)
 
@@ -143,4 +141,4 @@ async def test_names_that_collide_are_refused(serve: Serve) -> None:
 
 def test_an_agent_whose_servers_were_not_asked_cannot_be_recorded(tester: Real) -> None:
     with pytest.raises(ValueError, match="MCP server t has not been asked for its tools"):
-        agent(tester.declared()).spec()
+        agent(tester.light()).spec()

@@ -33,7 +33,7 @@ async def told(served: Served, run: Run) -> tuple[AgentResult, list[ToolMessage]
 
 
 async def test_a_write_whose_server_is_killed_in_mid_call_is_not_made_again(tester: Real, serve: Serve) -> None:
-    async with serve(scripted(tester.declared(), call("t_once", label="x"), call("t_pid"))) as served:
+    async with serve(scripted(tester.light(), call("t_once", label="x"), call("t_pid"))) as served:
         run = await served.start("a")
         [line] = await tester.seen("once x")
         killed = int(line.split()[-1])
@@ -51,7 +51,7 @@ async def test_a_write_whose_server_is_killed_in_mid_call_is_not_made_again(test
 async def test_a_read_whose_server_is_killed_in_mid_call_is_made_again_by_another_process(
     tester: Real, serve: Serve
 ) -> None:
-    agent = scripted(tester.declared(effects={"once": "read"}), call("t_once", label="x"))
+    agent = scripted(tester.light(effects={"once": "read"}), call("t_once", label="x"))
     async with serve(agent) as served:
         run = await served.start("a")
         [line] = await tester.seen("once x")
@@ -63,7 +63,7 @@ async def test_a_read_whose_server_is_killed_in_mid_call_is_made_again_by_anothe
 
 async def test_a_server_that_died_between_calls_is_replaced_unseen(tester: Real, serve: Serve) -> None:
     # A read: on a busy machine the next call may be on its way before the death is noticed.
-    async with serve(scripted(tester.declared(effects={"pid": "read"}), call("t_pid"))) as served:
+    async with serve(scripted(tester.light(effects={"pid": "read"}), call("t_pid"))) as served:
         _, [first] = await told(served, await served.start("a"))
         os.kill(int(first.content), signal.SIGKILL)
         _, [second] = await told(served, await served.start("a"))
@@ -98,7 +98,7 @@ async def test_a_call_that_takes_too_long_is_cancelled_in_the_server_and_its_nei
     tester: Real, serve: Serve
 ) -> None:
     turn = calls(call("t_hang", label="slow"), call("t_hang", label="quick", seconds=0.2))
-    async with serve(scripted(tester.declared(timeout=3), turn)) as served:
+    async with serve(scripted(tester.light(timeout=3), turn)) as served:
         _, [slow, quick] = await told(served, await served.start("a"))
         await tester.seen("cancelled slow")
     assert len(tester.noted("start")) == 1
@@ -143,7 +143,7 @@ with starts.open("a") as file:
 if len(starts.read_text().splitlines()) > 1:
     sys.exit("out of order")
 del sys.argv[2]
-runpy.run_module("tests.mcp.server", run_name="__main__")
+runpy.run_path("tests/mcp/light.py", run_name="__main__")
 """
 
 
@@ -151,7 +151,7 @@ async def test_a_server_that_ends_at_every_start_is_not_started_in_a_tight_loop(
     tester: Real, tmp_path: Path, serve: Serve
 ) -> None:
     starts = tmp_path / "starts"
-    (tmp_path / "crashes.py").write_text(f"import sys; sys.path.insert(0, '.')\n{CRASHES}")
+    (tmp_path / "crashes.py").write_text(CRASHES)
     command = [sys.executable, str(tmp_path / "crashes.py"), str(tester.notes), str(starts)]
     server = mcp(command, name="t", cwd=str(Path.cwd()))
     turns = [call("t_leave", code=3), *(call("t_pid") for _ in range(12))]
@@ -170,11 +170,10 @@ async def test_a_server_that_ends_at_every_start_is_not_started_in_a_tight_loop(
 
 STUBBORN = """
 import pathlib, runpy, signal, subprocess, sys
-sys.path.insert(0, ".")
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", "import signal as s, time; s.signal(15, s.SIG_IGN); time.sleep(600)"])
 pathlib.Path(sys.argv.pop()).write_text(str(child.pid))
-runpy.run_module("tests.mcp.server", run_name="__main__")
+runpy.run_path("tests/mcp/light.py", run_name="__main__")
 """
 
 
@@ -194,7 +193,7 @@ async def test_nothing_is_left_of_a_server_when_its_worker_has_ended(
 
 
 async def test_a_worker_that_ends_while_a_call_is_made_ends_the_server_too(tester: Real, serve: Serve) -> None:
-    agent = scripted(tester.declared(), call("t_hang", label="x"))
+    agent = scripted(tester.light(), call("t_hang", label="x"))
     async with serve(agent, grace=timedelta(seconds=0.2)) as served:
         run = await served.start("a", limits=Limits(seconds=60))
         [line] = await tester.seen("hang x")
