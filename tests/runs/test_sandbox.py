@@ -14,7 +14,8 @@ OF_EACH_RUN = {"workflows", "workflows.agent_run", "workflows.budget_ledger", "w
 
 def executed_again() -> set[str]:
     """Our modules that there are several of."""
-    found = [each.__name__ for each in gc.get_objects() if isinstance(each, ModuleType)]
+    # Not `isinstance`: that asks some objects for their class, and a library's stand-ins import theirs to tell.
+    found = [each.__name__ for each in gc.get_objects() if issubclass(type(each), ModuleType)]
     ours = [name for name in found if name.partition(".")[0] in ("workflows", "interlock")]
     return {name for name in ours if ours.count(name) > 1}
 
