@@ -88,8 +88,10 @@ $(STAMP): constraints.txt pyproject.toml
 		echo "Setting up $(VENV) (first time only, about a minute) ..."; \
 		rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); \
 	fi
-	@$(BIN)/python $(PIP) install --require-hashes -r constraints.txt
-	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
+	@# To compile all of it would take half as long again. What everybody imports is compiled here, the rest when it is.
+	@$(BIN)/python $(PIP) install --no-compile --require-hashes -r constraints.txt
+	@$(BIN)/python $(PIP) install --no-compile --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'import worker, interlock.cli.session, interlock.top.app, activities.providers.pydantic_ai'
 	@touch $@
 
 $(TOOLS)/.complete:
