@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 TOOLS := .venv-tools
 # More processes than cores: most of what a test takes is waiting. In the order of the files: the longest, which have few tests, are not left for last.
-SPREAD := -n 5 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 6 --dist loadfile --no-loadscope-reorder
 PIP := -m pip --disable-pip-version-check -qq
 
 # Programs and tests are started hundreds of times here. Where bytecode may not be written, each start compiles all anew.
@@ -25,6 +25,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
 .PHONY: help demo test lint types tests compose chaos bench screenshots lock clean
 
 help: ## Show this list
@@ -33,7 +34,9 @@ help: ## Show this list
 demo: $(STAMP) ## See an agent at work; INPUT="a question" and DIR=some/directory make it yours
 	@$(BIN)/python -m examples.demo
 
-test: lint types tests ## All checks and tests; ARGS="-k budget" goes to pytest
+test: lint compose ## All checks and tests; ARGS="-k budget" goes to pytest
+	@# Side by side: tests wait for much, and types are told of as soon as they are known.
+	@$(MAKE) types & types=$$!; $(MAKE) tests; tests=$$?; wait $$types && exit $$tests
 
 lint: $(STAMP) ## Style and likely bugs (ruff)
 	@printf '\n== Lint\n'
@@ -42,7 +45,7 @@ lint: $(STAMP) ## Style and likely bugs (ruff)
 
 types: $(STAMP) ## Types (mypy, strict)
 	@printf '\n== Types\n'
-	@$(BIN)/python -m mypy -n 2 .
+	@$(BIN)/python -m mypy .
 
 tests: $(STAMP) compose ## Tests alone (pytest); ARGS="-k budget" chooses
 	@printf '\n== Tests\n'

@@ -32,7 +32,7 @@ gc.disable()  # until all is imported
 
 # Each process has servers of its own, and all share the machine: one core for each, and less looking for garbage, is a
 # quarter less of their CPU.
-os.environ |= {"GOMAXPROCS": "1", "GOGC": "400"}
+os.environ |= {"GOMAXPROCS": "1", "GOGC": "200"}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a job that a script has put into the background: all that is started here would ignore it as well.
