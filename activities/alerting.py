@@ -56,6 +56,7 @@ class Alerting:
         self._more: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._summing: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,11 +64,10 @@ class Alerting:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        """What was held back is told of now; there is no later."""
-        tasks = [*self._tasks, *([self._summing] if self._summing else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """What was held back is told of now; there is no later. A post under way ends first: the webhook may have taken
+        it already, and would be told twice."""
+        self._ending.set()
+        await asyncio.gather(*self._tasks, *([self._summing] if self._summing else []), return_exceptions=True)
         if self._more:
             await self._sum_up(tries=1)
 
@@ -78,7 +78,7 @@ class Alerting:
     def raise_directly(self, alert: Alert, instruments: Instruments) -> None:
         """For a worker that cannot reach the server: told at once, posted meanwhile, tried again from here."""
         if self.tell(alert, instruments):
-            task = asyncio.create_task(_insist(lambda: self.post(alert), alert.key))
+            task = asyncio.create_task(self._insist(lambda: self.post(alert), alert.key))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -117,8 +117,9 @@ class Alerting:
 
     async def _later(self) -> None:
         """When the minute is over, say how many more there were; and again, of those that came while that was tried."""
-        while self._more:
-            await asyncio.sleep(max(0.0, self._posts[0] + self._minute - time.monotonic()) if self._posts else 0.0)
+        while self._more and await self._pause(
+            max(0.0, self._posts[0] + self._minute - time.monotonic()) if self._posts else 0.0
+        ):
             self._posts.append(time.monotonic())
             await self._sum_up(tries=options.ALERT_RETRY.attempts)
 
@@ -128,11 +129,33 @@ class Alerting:
         which = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         text = f"{several(more.total(), 'more alert')} in the last minute ({which}); the worker's log has them all"
         payload = {"text": text, "kind": "more", "key": "", "fields": kinds}
-        try:
-            await _insist(lambda: _post(payload), "", tries)
-        except asyncio.CancelledError:
+        if not await self._insist(lambda: _post(payload), "", tries) and self._ending.is_set():
             self._more += more
-            raise
+
+    # -- again and again -----------------------------------------------------------------------------------------
+
+    async def _insist(
+        self, post: Callable[[], Awaitable[None]], key: str, tries: int = options.ALERT_RETRY.attempts
+    ) -> bool:
+        """Try a post as often as an activity would, until the worker ends. Whether it was taken."""
+        for number in range(1, tries + 1):
+            try:
+                await post()
+                return True
+            except NotDelivered as error:
+                log.warning(names.ALERT_FAILED, key=key, error=str(error), attempt=number)
+            if number == tries or not await self._pause(backoff(options.ALERT_RETRY, number, random.random())):
+                break
+        return False
+
+    async def _pause(self, seconds: float) -> bool:
+        """``False``: the worker ends, and there is no more time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+        except TimeoutError:
+            return True
+        return False
 
     def _payload(self, alert: Alert) -> dict[str, Any]:
         """``text`` is what chat systems show; the rest is for programs."""
@@ -148,18 +171,6 @@ def _knows(keys: OrderedDict[str, float], key: str) -> bool:
     while keys and next(iter(keys.values())) < time.monotonic() - REMEMBERED:
         keys.popitem(last=False)
     return key in keys
-
-
-async def _insist(post: Callable[[], Awaitable[None]], key: str, tries: int = options.ALERT_RETRY.attempts) -> None:
-    """Try a post as often as an activity would."""
-    for number in range(1, tries + 1):
-        try:
-            await post()
-            break
-        except NotDelivered as error:
-            log.warning(names.ALERT_FAILED, key=key, error=str(error), attempt=number)
-        if number < tries:
-            await asyncio.sleep(backoff(options.ALERT_RETRY, number, random.random()))
 
 
 @cache

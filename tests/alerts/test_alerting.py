@@ -126,7 +126,7 @@ async def test_in_a_storm_the_rest_is_told_of_by_its_number() -> None:
 
 async def test_what_is_held_back_while_the_rest_is_summed_up_is_told_of_too() -> None:
     with webhook(lambda number: 500 if number == 1 else 200) as there:  # the first sum is refused, and tried again
-        async with Alerting("default", most=1, minute=1.0) as alerting:
+        async with Alerting("default", most=1, minute=2.0) as alerting:
             for number in range(3):
                 alerting.raise_directly(alert(number), SILENT)
             async with asyncio.timeout(60):
@@ -146,6 +146,21 @@ async def test_a_sum_that_the_end_of_the_worker_cuts_off_is_told_then() -> None:
                 while len(there.tried) < 2:
                     await asyncio.sleep(0.01)
     assert [each["fields"] for each in there.taken[1:]] == [{"cost_outlier": "2"}]
+
+
+async def test_a_sum_under_way_at_the_end_of_the_worker_is_not_told_twice() -> None:
+    def slowly(number: int) -> int:
+        time.sleep(1.0 if number == 1 else 0.0)
+        return 200
+
+    with webhook(slowly) as there:
+        async with Alerting("default", most=1, minute=1.0) as alerting:
+            for number in range(3):
+                alerting.raise_directly(alert(number), SILENT)
+            async with asyncio.timeout(60):
+                while len(there.tried) < 2:
+                    await asyncio.sleep(0.01)
+    assert [each["fields"] for each in there.tried[1:]] == [{"cost_outlier": "2"}]
 
 
 async def test_without_a_webhook_there_is_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
