@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 import threading
 from asyncio.subprocess import Process
@@ -19,7 +18,7 @@ from temporalio.client import Client
 
 from benchmarks.server import SCRATCH
 from interlock.converter import data_converter
-from interlock.embedded import start_server
+from interlock.embedded import free_port, start_server
 
 NOTHING, ALL = "nothing", "all"
 TELLING: Mapping[str, frozenset[str]] = {
@@ -64,7 +63,7 @@ def _settings(parts: frozenset[str], endpoint: str) -> dict[str, str]:
     return {
         "INTERLOCK_LOG": "json",
         "INTERLOCK_LOG_LEVEL": "INFO" if "logs" in parts else "ERROR",
-        **({"INTERLOCK_METRICS": f"127.0.0.1:{_free_port()}"} if "metrics" in parts else {}),
+        **({"INTERLOCK_METRICS": f"127.0.0.1:{free_port()}"} if "metrics" in parts else {}),
         **({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if "traces" in parts else {}),
     }
 
@@ -114,9 +113,3 @@ def _collector() -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
