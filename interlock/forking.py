@@ -129,6 +129,7 @@ def _carried(
         messages=len(transcript.messages),
         last_reply=transcript.last_reply,
         delta=delta,
+        steered=True,
         tier=tier,
         # As a run that takes up its agent counts them: what is sent with every call, and each message.
         bytes=len(spec.instructions.encode())

@@ -32,7 +32,7 @@ gc.disable()  # until all is imported
 
 # Each process has servers of its own, and all share the machine: one core for each, and less looking for garbage, is a
 # quarter less of their CPU.
-os.environ |= {"GOMAXPROCS": "1", "GOGC": "200"}
+os.environ |= {"GOMAXPROCS": "1", "GOGC": "400"}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a job that a script has put into the background: all that is started here would ignore it as well.
@@ -43,7 +43,7 @@ settings.register_profile("interlock", deadline=None)
 settings.load_profile("interlock")
 
 
-PATIENCE = sized(full=220, quick=120)
+PATIENCE = sized(3000, 220)
 """Seconds after which a test that waits fails, and says for what."""
 
 
@@ -59,7 +59,7 @@ def _places(paths: Sequence[Path]) -> Mapping[Path, float]:
     """Files that mostly wait are spread among the others, from the first on: side by side they would leave the machine
     idle, and one that is left for last is waited for."""
     files = dict.fromkeys(paths)
-    waiting = [path for path in files if path.parent.name in ("alerts", "chaos", "ui")]
+    waiting = [path for path in files if path.parent.name in ("alerts", "chaos", "cli", "ui")]
     busy = [path for path in files if path not in waiting]
     return {path: 3 * place for place, path in enumerate(waiting)} | {
         path: place + 0.5 for place, path in enumerate(busy)
@@ -179,8 +179,4 @@ async def activities(client: Client, id: str) -> list[str]:
     ]
 
 
-def source_root() -> Path:
-    return Path(__file__).parent.parent
-
-
-__all__ = ["Serve", "Served", "activities", "source_root"]
+__all__ = ["Serve", "Served", "activities"]

@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from tests.conftest import source_root
+from tests.root import source_root
 
 Program: TypeAlias = Literal["worker.py", "interlock"]
 

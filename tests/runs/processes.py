@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from tests import warm
 from tests.warm import Warm
 
 
-async def start_worker(address: str, agents: str, queue: str, log: Path, **environment: str) -> Warm:
+async def start_worker(
+    address: str, agents: str, queue: str, log: Path, *, flags: Sequence[str] = (), **environment: str
+) -> Warm:
     """A worker; returns when it serves."""
     log.touch()
     process = warm.begin(
         "worker.py",
-        ("--agents", agents, "--task-queue", queue),
+        ("--agents", agents, "--task-queue", queue, *flags),
         environment={
             **os.environ,
             "TEMPORAL_ADDRESS": address,
