@@ -13,23 +13,35 @@ _THEIRS = {
     "ClientConnectionError",
     "ConnectError",
     "ConnectTimeout",
+    "ConnectionError",
     "NetworkError",
+    "ProtocolError",
     "ReadTimeout",
     "ServerDisconnectedError",
+    "TimeoutError",
     "TimeoutException",
     "TransportError",
 }
 
+_MOST = 50
+"""Exceptions that are looked at: a chain of them may be a ring."""
+
 
 def tells_of_outage(error: BaseException | None) -> bool:
-    """Connection errors, time-outs and answers of 500 and above, of ``error`` or of what it was raised from."""
-    seen = 0
-    while error is not None and seen < 10:
-        if isinstance(error, _OURS) or any(each.__name__ in _THEIRS for each in type(error).__mro__):
+    """Connection errors, time-outs and answers of 500 and above: of ``error``, of what it was raised from or gives as
+    its reason, and of any in a group of them."""
+    waiting, seen = [error], 0
+    while waiting and seen < _MOST:
+        each, seen = waiting.pop(), seen + 1
+        if each is None:
+            continue
+        if isinstance(each, _OURS) or any(kind.__name__ in _THEIRS for kind in type(each).__mro__):
             return True
-        if _status(error) >= 500:
+        if _status(each) >= 500:
             return True
-        error, seen = error.__cause__, seen + 1
+        reason = getattr(each, "reason", None)
+        waiting += [each.__cause__, reason if isinstance(reason, BaseException) else None]
+        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else []
     return False
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[..., T], **arguments: Any) -> T:
+async def in_thread(function: Callable[..., T], /, **arguments: Any) -> T:
     """What ``function`` returns or raises. When this is cancelled the thread goes on and its result is dropped."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

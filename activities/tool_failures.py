@@ -26,6 +26,12 @@ MOST_LOGGED = 64 * 1024
 OF_A_TOOL: tuple[Kind, ...] = ("ToolFailed", "ToolArgumentsInvalid", "ToolOutcomeUnknown")
 
 
+def unfit(tool: AgentTool, error: ValueError) -> str:
+    """Its arguments are not what it takes."""
+    said = str(error)[:2000].encode(errors="replace").decode()
+    return f"the arguments of {tool.name} do not fit: {said}. Nothing was run."
+
+
 def known(failure: Failure, call: ToolCall) -> Failure:
     """What a tool itself knows of a failed attempt. A write that may have taken effect is not a mere failure."""
     said = redacted(str(failure))

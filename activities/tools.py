@@ -16,8 +16,8 @@ from activities import seen
 from activities.faults import application_error
 from activities.gate import Asker, Gate
 from activities.heartbeat import Heartbeating, asked_for
+from activities.invoking import invoke
 from activities.results import fitting
-from activities.threads import in_thread
 from activities.tool_failures import (
     OF_A_TOOL,
     abandoned,
@@ -27,6 +27,7 @@ from activities.tool_failures import (
     known,
     raised,
     timed_out,
+    unfit,
     worker_ends,
 )
 from interlock import options, ports
@@ -49,11 +50,7 @@ def tool_activity(tool: AgentTool, gate: Gate) -> Callable[..., Any]:
         try:
             arguments = tool.bind(call.arguments)
         except ValueError as error:
-            said = str(error)[:2000].encode(errors="replace").decode()
-            failure = Failure(
-                "ToolArgumentsInvalid", f"the arguments of {tool.name} do not fit: {said}. Nothing was run."
-            )
-            raise application_error(failure, call.retry) from None
+            raise application_error(Failure("ToolArgumentsInvalid", unfit(tool, error)), call.retry) from None
         _check_inputs(tool, call)
         context = _context(call)
         asked: AgentTool | Beside = tool
@@ -122,7 +119,7 @@ async def _attempt(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await _invoke(asked, arguments, context)
+            return await invoke(asked, arguments, context)
     except asyncio.CancelledError as error:
         context.cancelled.set()
         if activity.is_cancelled() or killed():
@@ -136,19 +133,6 @@ async def _attempt(
     except Exception as error:  # noqa: BLE001  # raised again, as one of ours
         context.cancelled.set()
         raise (timed_out(tool, call, began) if limit.expired() else raised(tool, call, error)) from None
-
-
-async def _invoke(asked: AgentTool | Beside, arguments: dict[str, Any], context: ToolContext) -> Any:
-    if asked.is_async:
-        try:
-            return await asked.invoke(arguments, context)
-        except (Exception, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            # SystemExit would end the worker; the SDK's own, that the activity will be completed later, would leave
-            # the call open until its time-out.
-            raise RuntimeError(f"{type(error).__name__}: {error}") from error
-    return await in_thread(asked.invoke, arguments=arguments, context=context)
 
 
 def _check_inputs(tool: AgentTool, call: ToolCall) -> None:

@@ -7,25 +7,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from contextvars import ContextVar
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
-from jsonschema.validators import extend
 from referencing import Registry
 
+from activities.keywords import Applied, BoundedValidator, applied
 from interlock.contracts import AgentSpec, AssistantMessage, CallPart
 
 DEEPEST = 100
 """How deep arguments may nest. Every reader after this one recurses: pydantic to 200, Python to about 1000."""
-
-MOST_REFERENCES = 20_000
-"""How many references of a schema are followed for one call."""
 
 
 def problems(message: AssistantMessage, spec: AgentSpec) -> dict[str, str]:
@@ -56,7 +49,7 @@ def problem(call: CallPart, spec: AgentSpec) -> str | None:
 
 def misfit(schema: dict[str, Any], arguments: Any) -> str | None:
     """How arguments do not fit a schema, in a line. Raises whatever a schema raises that cannot be applied."""
-    _references.set([0])
+    applied.set(Applied())
     errors = list(islice(_validator(json.dumps(schema)).iter_errors(arguments), 5))
     if not errors:
         return None
@@ -70,21 +63,7 @@ def misfit(schema: dict[str, Any], arguments: Any) -> str | None:
 def _validator(schema: str) -> Validator:
     """Of a tool that is called again and again. Making one takes several times as long as asking it."""
     # An empty registry: otherwise a schema that refers to an address makes this worker fetch it.
-    return _BoundedValidator(json.loads(schema), registry=Registry())
-
-
-def _bounded_reference(validator: Validator, reference: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """Parts that each refer twice to the next double the work at every step: 40 of them would take for ever."""
-    _references.get()[0] += 1
-    if _references.get()[0] > MOST_REFERENCES:
-        raise RecursionError(f"more than {MOST_REFERENCES} references followed")
-    yield from Draft202012Validator.VALIDATORS["$ref"](validator, reference, instance, schema)
-
-
-_references: ContextVar[list[int]] = ContextVar("references")
-_BoundedValidator: type[Validator] = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"$ref": _bounded_reference}
-)
+    return BoundedValidator(json.loads(schema), registry=Registry())
 
 
 def read_arguments(text: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Optional, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
@@ -56,23 +56,36 @@ def arguments_model(
             raise TypeError(
                 f"tool {name}: annotate parameter {parameter.name!r} with a type; the schema is made from it"
             )
-        _check_parameter(name, parameter.name, hints[parameter.name])
+        _check_parameter(name, parameter, hints[parameter.name])
         default = ... if parameter.default is parameter.empty else parameter.default
         # An underscore or a name such as "schema" would clash with BaseModel: the field goes by a safe name.
         info = Field(default, alias=parameter.name, description=_description(hints[parameter.name]))
-        fields[f"p_{parameter.name}"] = (hints[parameter.name], info)
+        # `count: int = None` means that None may be given, and a model gives what the schema calls the default.
+        hint = hints[parameter.name]
+        if default is None:
+            hint = Optional[hint]  # noqa: UP045  # not every hint knows `|`
+        fields[f"p_{parameter.name}"] = (hint, info)
     try:
         return create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
     except Exception as error:
         raise TypeError(f"tool {name}: its signature cannot be made a schema: {error}") from error
 
 
-def _check_parameter(name: str, parameter: str, hint: Any) -> None:
+def _check_parameter(name: str, parameter: inspect.Parameter, hint: Any) -> None:
+    in_hint = any(
+        isinstance(extra, FieldInfo) and not extra.is_required() for extra in getattr(hint, "__metadata__", ())
+    )
+    if in_hint or isinstance(parameter.default, FieldInfo):
+        # Whoever calls the function without it would be given something else than whoever leaves it out of a call.
+        raise TypeError(
+            f"tool {name}: parameter {parameter.name!r} has its default in a Field(...); write the default behind the "
+            f"annotation, and what the Field says of it inside: {parameter.name}: Annotated[int, Field(ge=1)] = 5"
+        )
     try:
         TypeAdapter(hint).json_schema()
     except PydanticUserError as error:
         raise TypeError(
-            f"tool {name}: parameter {parameter!r} cannot be put in a schema: {_first_line(error)}"
+            f"tool {name}: parameter {parameter.name!r} cannot be put in a schema: {_first_line(error)}"
         ) from error
 
 

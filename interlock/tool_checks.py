@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, get_args
 
 from interlock.agent_tools import NAME
@@ -15,6 +16,9 @@ _AT_MOST = f", and at most {LONGEST:,}"
 
 def check(tool: Tool) -> None:
     """Raises ``TypeError`` for the first option that does not fit."""
+    for name in ("timeout", "valid_for", "approval_timeout", "max_result_bytes"):
+        if not isinstance(value := getattr(tool, name), int | float | None):
+            raise TypeError(f"tool {tool.name}: {name} {value!r} is not a number")
     _check_call(tool)
     _check_trust(tool)
 
@@ -24,6 +28,8 @@ def _check_call(tool: Tool) -> None:
         raise TypeError(f"tool name {tool.name!r}: use 1 to 64 of A-Z a-z 0-9 _ -, or pass @tool(name=...)")
     if tool.effect not in get_args(Effect):
         raise TypeError(f"tool {tool.name}: effect {tool.effect!r} is not one of {', '.join(get_args(Effect))}")
+    if inspect.isasyncgenfunction(tool.function):
+        raise TypeError(f"tool {tool.name}: an async function that yields has no result; return a list")
     if not (tool.function.__doc__ or "").strip():
         raise TypeError(f"tool {tool.name}: give it a docstring; it is what the model reads to decide when to call it")
     if tool.timeout is not None and not 0 < tool.timeout <= LONGEST:

@@ -70,6 +70,10 @@ class Tool(AgentTool):
         self.needs_approval = approval is True
         self.predicate = None if isinstance(approval, bool) else self._beside("approval", approval)
         self.verify = None if verify is None else self._beside("verify", verify)
+        try:
+            self.spec()  # what else does not fit what a run records of it
+        except ValidationError as error:
+            raise TypeError(f"tool {self.name}: {explain(error, ToolSpec)}") from None
         functools.update_wrapper(self, function)
 
     def _check_fresh(self) -> None:

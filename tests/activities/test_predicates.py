@@ -89,3 +89,32 @@ async def test_a_cancellation_of_the_call_of_the_model_is_none_of_theirs() -> No
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_an_async_predicate_behind_a_plain_decorator_is_asked() -> None:
+    async def large(number: int) -> str:
+        return f"{number} is large"
+
+    def audited(number: int) -> Any:
+        return large(number)
+
+    assert await said(audited) == ["0 is large"]
+
+
+async def test_what_it_says_never_spoils_the_reply_that_it_is_said_of() -> None:
+    [why] = await said(lambda number: "half \ud800")
+    assert why.encode() == b"half ?"
+
+
+async def test_a_parameter_may_have_any_name() -> None:
+    def call_function(function: str) -> str:
+        """Call a function by its name."""
+        return function
+
+    tool = Tool(call_function, approval=lambda function: f"{function} is called")
+    spec = Agent(name="a", instructions="", models="p:m", tools=[tool]).spec()
+    part = CallPart(call_id="s1c1", tool="call_function", arguments='{"function": "f"}')
+    reply = ModelReply(
+        reply_id="r", message=AssistantMessage(provider="p", parts=(part,)), finish="tool_calls", model="p:m"
+    )
+    assert (await Predicates([tool]).asked(reply, spec, seconds=20)).approvals == {"s1c1": "f is called"}

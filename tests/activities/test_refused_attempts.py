@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -62,8 +62,8 @@ GRANT = Grant(input_tokens=10, max_tokens=10, attempts=4, usd=Decimal(1))
 CALL = ModelCall(key="k", step=1, model=MODEL.model, base=0, delta=(), grant=GRANT, price=MODEL.price)
 
 
-@contextmanager
-def asking(temporal: Client, directory: Path, gate: Gate, *, kept: bool = True) -> Iterator[Any]:
+@asynccontextmanager
+async def asking(temporal: Client, directory: Path, gate: Gate, *, kept: bool = True) -> AsyncIterator[Any]:
     """The activity of a worker that has the conversation ``kept``, or cannot find it."""
     transcripts = Transcripts(temporal)
     if kept:
@@ -73,7 +73,7 @@ def asking(temporal: Client, directory: Path, gate: Gate, *, kept: bool = True) 
     try:
         yield ModelActivity(Providers({}, Scripted()), transcripts, journal, gate, Predicates(())).model
     finally:
-        journal.close()
+        await journal.close()
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["the switch is out of sight", "no conversation to be had"])
@@ -81,7 +81,7 @@ async def test_what_never_left_the_worker_is_on_record_as_unbilled(
     kept: bool, temporal: Client, tmp_path: Path
 ) -> None:
     kind = "FleetUnreachable" if kept else "ModelUnavailable"
-    with asking(temporal, tmp_path, gate(temporal, max_age=0.0), kept=kept) as model:
+    async with asking(temporal, tmp_path, gate(temporal, max_age=0.0), kept=kept) as model:
         error, [told] = await attempted(model, CALL)
         assert (error.type, told) == (kind, [Attempt(number=1, fate="unbilled", error=kind)])
         error, [told] = await attempted(model, CALL, attempt=2, heartbeat_details=[told])
@@ -95,7 +95,7 @@ async def test_after_a_reset_nothing_is_sent_before_the_server_has_it_on_record(
     """Here it never has: it does not know the run."""
     monkeypatch.setattr(on_record, "PATIENCE", 0.2)
     before = [Attempt(number=1, fate="unknown")]
-    with asking(temporal, tmp_path, gate(temporal)) as model:
+    async with asking(temporal, tmp_path, gate(temporal)) as model:
         error, [told] = await attempted(model, CALL, temporal, heartbeat_details=[before])
     assert error.type == "ModelUnavailable"
     assert "has not taken attempt 1 on record after a reset; nothing was sent" in error.message

@@ -73,6 +73,21 @@ def test_a_signature_becomes_a_schema() -> None:
     assert spec.effect == "read"
 
 
+def test_a_default_of_none_may_be_given_whatever_the_annotation_says() -> None:
+    """A model that reads ``"default": null`` in a schema sends it."""
+
+    @tool(effect="read")
+    def find(word: str, most: Annotated[int, Field(ge=1)] = None) -> str:  # type: ignore[assignment]  # noqa: RUF013
+        """Find."""
+        return word
+
+    validator = Draft202012Validator(find.parameters)
+    for most in (None, 3):
+        assert not list(validator.iter_errors({"word": "x", "most": most}))
+        assert find.bind(f'{{"word": "x", "most": {"null" if most is None else most}}}')["most"] == most
+    assert list(validator.iter_errors({"word": "x", "most": 0}))
+
+
 def test_arguments_become_what_the_function_declares() -> None:
     given = search.bind(
         '{"query": "a", "where": {"x": 1}, "filters": [{"word": "w"}], "level": "high", "schema": true}'
@@ -129,6 +144,14 @@ def positional(a: int, /) -> None: ...
 def opaque(thing: Opaque) -> None: ...
 
 
+def field_default(x: int = Field(5, ge=1)) -> None:
+    """Take a default that is none of the function's."""
+
+
+def annotated_default(x: Annotated[int, Field(default=3)]) -> None:
+    """Take a default that the function has not."""
+
+
 @documented
 def called(back: Callable[[], int]) -> None: ...
 
@@ -156,6 +179,12 @@ def fine(a: int) -> None: ...
         (positional, {}, "tool positional: parameter a"),
         (opaque, {}, "tool opaque: parameter 'thing' cannot be put in a schema"),
         (called, {}, "tool called: parameter 'back' cannot be put in a schema"),
+        (field_default, {}, "tool field_default: parameter 'x' has its default in a Field"),
+        (annotated_default, {}, "tool annotated_default: parameter 'x' has its default in a Field"),
+        (fine, {"max_result_bytes": 300.5}, "tool fine: max_result_bytes: .*integer"),
+        (fine, {"timeout": "5"}, "tool fine: timeout '5' is not a number"),
+        (fine, {"valid_for": [1]}, r"tool fine: valid_for \[1\] is not a number"),
+        (fine, {"retry": 3}, "tool fine: retry: .*Retry"),
         (gives_opaque, {}, "tool gives_opaque: what it returns"),
         (unreadable, {}, "tool unreadable: an annotation.*Nowhere"),
         (lambda: None, {}, "tool name '<lambda>'"),

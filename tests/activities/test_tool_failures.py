@@ -88,3 +88,29 @@ def test_what_a_tools_own_failure_was_raised_from_is_logged_and_without_that_it_
     [line] = events(out)
     assert (line["event"], line["error"]) == ("tool.raised", "Failure: the shop is closed")
     assert "line two" in line["where"]
+
+
+def cut(kind: str, **fields: object) -> Exception:
+    """An error of a library that has its own name for it."""
+    error: Exception = type(kind, (Exception,), {})("cut")
+    vars(error).update(fields)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "outage"),
+    [
+        (cut("ConnectionError"), True),  # requests, redis
+        (cut("TimeoutError"), True),  # redis
+        (cut("ProtocolError"), True),  # urllib3
+        (cut("URLError", reason=ConnectionRefusedError()), True),  # urllib.request
+        (cut("URLError", reason="unknown url type"), False),
+        (ExceptionGroup("two", [ValueError(), ExceptionGroup("in it", [ConnectionResetError()])]), True),
+        (ExceptionGroup("two", [ValueError(), KeyError()]), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_what_did_not_answer_is_told_from_what_failed(error: Exception, *, outage: bool) -> None:
+    assert raised(look, CALL, error).outage is outage
+    write = CALL.model_copy(update={"effect": "write"})
+    assert raised(look, write, error).kind == ("ToolOutcomeUnknown" if outage else "ToolFailed")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 from temporalio.client import Client
 
 from interlock import Limits, ToolContext, tool
@@ -26,6 +27,13 @@ def book(seat: str, context: ToolContext) -> str:
     """Book a seat."""
     RAN.append(seat)
     return seat
+
+
+@tool(effect="write")
+def rename(name: Annotated[str, Field(pattern=r"^\p{L}+$")]) -> str:
+    """Give it a name."""
+    RAN.append(name)
+    return name
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +67,15 @@ async def test_a_flood_of_calls_ends_the_run_and_none_is_made(case: Flood, tempo
     assert (played.result.outcome, RAN) == ("killed", [])
     assert case.reason in (played.result.reason or "")
     assert list(played.activities) == ["resolve_agent", "model"]
+
+
+async def test_what_breaks_a_pattern_is_refused_by_the_tool_itself_and_nothing_ran(temporal: Client) -> None:
+    """In its own language, which is not the one that schemas are checked in when the reply arrives."""
+    RAN.clear()
+    tried = [("rename", '{"name": "a b"}'), ("rename", '{"name": "é"}')]
+    played = await play(temporal, [rename], [of(tried)])
+    refused, renamed = played.told
+    assert refused.content.startswith("ToolArgumentsInvalid: the arguments of rename do not fit: ")
+    assert refused.content.endswith("Nothing was run.")
+    assert (refused.is_error, renamed.content, RAN) == (True, "é", ["é"])
+    assert played.result.outcome == "completed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
@@ -17,7 +16,7 @@ import pytest
 
 from interlock import mcp
 from interlock.mcp_server import McpServer
-from tests.conftest import source_root
+from tests.root import source_root
 
 LIGHT = str(source_root() / "tests/mcp/light.py")
 
@@ -68,12 +67,6 @@ def alive(pid: int) -> bool:
 @pytest.fixture
 def tester(tmp_path: Path) -> Real:
     return Real(tmp_path / "notes")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 async def answers(port: int) -> bool:

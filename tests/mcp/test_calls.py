@@ -12,10 +12,11 @@ from activities.mcp import with_mcp_tools
 from interlock import Agent, tool
 from interlock.agent_tools import AgentTool
 from interlock.contracts import AgentSpec, Message, ToolMessage
+from interlock.embedded import free_port
 from interlock.mcp_server import McpServer
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve
-from tests.mcp.conftest import Real, StartHttp, free_port, hostile
+from tests.mcp.conftest import Real, StartHttp, hostile
 from tests.runs.test_tools import play
 
 

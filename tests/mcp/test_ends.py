@@ -13,11 +13,12 @@ import pytest
 from interlock import Agent, AgentResult, Limits, Retry
 from interlock.client import Run
 from interlock.contracts import ToolMessage
+from interlock.embedded import free_port
 from interlock.mcp_server import McpServer, mcp
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve, Served
 from tests.fleet.environment import NEVER, configured
-from tests.mcp.conftest import Real, StartHttp, alive, free_port, hostile, until
+from tests.mcp.conftest import Real, StartHttp, alive, hostile, until
 from tests.runs.test_tools import QUICK
 
 
@@ -164,8 +165,9 @@ async def test_a_server_that_ends_at_every_start_is_not_started_in_a_tight_loop(
         assert message.content.startswith("ToolFailed: ")
         assert message.content.endswith("Nothing was run.")
     assert "ended with exit code 1 before it answered; it said: 'out of order'" in others[0].content
-    assert "is not started again for" in others[-1].content
-    assert len(starts.read_text().splitlines()) <= 8, "12 calls, and a start for few of them"
+    started, refused = starts.read_text().splitlines(), ["is not started again for" in each.content for each in others]
+    assert len(started) <= 8, "12 calls, and a start for few of them"
+    assert len(started) == 1 + refused.count(False)  # a busy machine may be at the last call when a start is due again
 
 
 STUBBORN = """

@@ -9,10 +9,11 @@ import pytest
 
 from activities.agents import BadReference
 from interlock import Secret
+from interlock.embedded import free_port
 from interlock.mcp_server import McpServer, mcp
 from interlock.testing import call
 from tests.conftest import Serve
-from tests.mcp.conftest import Real, free_port, hostile
+from tests.mcp.conftest import Real, hostile
 from tests.mcp.test_calls import agent, spec
 from tests.runs.test_tools import QUICK, play
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -164,3 +165,24 @@ async def test_however_a_tool_ends_the_model_is_told_at_once(
     told = await play(serve, [call("act")], [act if plain else act_async])
     assert told.errors[0].startswith(f"{kind}: act failed: ")
     assert said in told.errors[0]
+
+
+async def test_an_async_function_behind_a_plain_decorator_runs(serve: Serve) -> None:
+    ran: list[int] = []
+
+    def audited(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    @tool(effect="write")
+    @audited
+    async def pay(amount: int) -> str:
+        """Pay."""
+        ran.append(amount)
+        return f"paid {amount}"
+
+    told = await play(serve, [call("pay", amount=5)], [pay])
+    assert ([message.content for message in told.messages], ran) == (["paid 5"], [5])

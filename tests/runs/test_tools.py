@@ -6,8 +6,6 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,18 +47,23 @@ async def play(serve: Serve, turns: list[Say], tools: list[Any], task: dict[str,
 
 
 class Busy:
-    """How many are at it at once, and how many were at most."""
+    """How many are at it at once, and how many were at most. Each stays until ``wanted`` have come, however busy the
+    machine is, and then long enough for one more to be seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: int) -> None:
         self.now = self.most = 0
+        self._wanted = wanted
         self._lock = threading.Lock()
+        self._complete = threading.Event()
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self) -> None:
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        yield
+            if self.most >= self._wanted:
+                self._complete.set()
+        self._complete.wait(30)
+        time.sleep(0.1)
         with self._lock:
             self.now -= 1
 
@@ -69,20 +72,18 @@ class Busy:
 async def test_calls_of_one_reply_run_side_by_side_as_many_as_the_agent_allows(
     most: int, seen: int, serve: Serve
 ) -> None:
-    busy = Busy()
+    busy = Busy(seen)
 
     @tool(effect="read")
     def plain(n: int) -> int:
         """Wait in a thread."""
-        with busy.one():
-            time.sleep(0.15)
+        busy.one()
         return n
 
     @tool(effect="read")
     async def loops(n: int) -> int:
         """Wait on the loop."""
-        with busy.one():
-            await asyncio.sleep(0.15)
+        await asyncio.to_thread(busy.one)
         return n
 
     turn = calls(*(call(("plain", "loops")[n % 2], n=n) for n in range(6)))
@@ -99,7 +100,7 @@ async def test_a_tool_knows_of_its_call_and_its_key_stays_the_same(serve: Serve)
         """Book a seat."""
         seen.append(context)
         if context.attempt < 3:
-            raise ConnectionError("try again")
+            raise RuntimeError("try again")  # of its own: what it calls is not down, and no breaker's business
         return f"{seat} is yours"
 
     assert list(book.spec().parameters["properties"]) == ["seat"]
