@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 from temporalio import activity
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecutionStatus, WorkflowUpdateFailedError
@@ -34,7 +34,8 @@ account then takes 20 a second instead of 300."""
 class LedgerActivities(ports.Ledgers):
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._gates: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(IN_FLIGHT))
+        # Weak: a call that waits or is inside holds its gate, and a worker meets an account for each of its users.
+        self._gates: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @activity.defn(name="lease")
     async def lease(self, call: LeaseCall) -> LeaseReply:
@@ -46,7 +47,7 @@ class LedgerActivities(ports.Ledgers):
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         try:
-            async with self._gates[call.account]:
+            async with self._gate(call.account):
                 reply: LeaseReply = await self._client.execute_update_with_start_workflow(
                     "lease",
                     call.request,
@@ -65,13 +66,18 @@ class LedgerActivities(ports.Ledgers):
     @activity.defn(name="settle")
     async def settle(self, call: SettleCall) -> SettleReply:
         handle = self._client.get_workflow_handle(ledger_id(call.account))
-        async with self._gates[call.account]:
+        async with self._gate(call.account):
             reply: SettleReply = await handle.execute_update("settle", call.settlement, result_type=SettleReply)
         return reply
 
     @activity.defn(name="audit")
     async def audit(self, call: AuditCall) -> list[str]:
         return [name for name in call.runs if await self._ended(name)]
+
+    def _gate(self, account: str) -> asyncio.Semaphore:
+        if (gate := self._gates.get(account)) is None:
+            self._gates[account] = gate = asyncio.Semaphore(IN_FLIGHT)
+        return gate
 
     async def _ended(self, name: str) -> bool:
         """Whether a run, ``id/execution``, has ended. An id that was used again is another run."""

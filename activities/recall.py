@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowExecution
 
 from interlock import ports
 from interlock.contracts import AgentResult, RecallCall, Recalled
+from interlock.search_attributes import AGENT_USER, of_user
 from interlock.tombstones import UnreadablePayload
 
 LOOKED_AT = 20
@@ -25,16 +26,15 @@ class RecallActivity(ports.Recall):
             "WorkflowType = 'AgentRun'",
             "ExecutionStatus = 'Completed'",
             "AgentOutcome = 'completed'",
-            f"AgentName = {_quoted(call.agent)}",
-            f"AgentInputHash = {_quoted(call.input_hash)}",
+            f"AgentName = '{call.agent}'",  # of letters, digits, _ and -, as its hash is
+            f"AgentInputHash = '{call.input_hash}'",
             f"CloseTime >= '{since}'",
+            *([] if call.user_id is None else of_user(call.user_id)),
         ]
-        if call.user_id is not None:
-            where.append(f"AgentUser = {_quoted(call.user_id)}")
         found = [
             each
             async for each in self._client.list_workflows(" AND ".join(where), limit=LOOKED_AT)
-            if each.close_time is not None and each.id != call.run
+            if each.close_time is not None and each.id != call.run and _is_of(call.user_id, each)
         ]
         for execution in sorted(found, key=lambda each: each.close_time or call.before, reverse=True):
             if (recalled := await self._answer(execution)) is not None:
@@ -47,12 +47,11 @@ class RecallActivity(ports.Recall):
             result = await handle.result()
         except UnreadablePayload:  # written with a key that is gone
             return None
-        if result.outcome != "completed":
+        if result.outcome != "completed" or result.steered:  # then it answers more than the input
             return None
         return Recalled(output=result.output, as_of=execution.close_time, run=execution.id)
 
 
-def _quoted(value: str) -> str:
-    """A string in a list filter."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _is_of(user: str | None, execution: WorkflowExecution) -> bool:
+    """Whether it is this user's, where it has to be: the server's filter may let others' through."""
+    return user is None or execution.typed_search_attributes.get(AGENT_USER) == user

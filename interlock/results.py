@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import uuid
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +19,7 @@ from temporalio.converter import DataConverter, PayloadCodec, WorkflowSerializat
 from interlock.converter import store_directory
 from interlock.errors import BadRequest
 from interlock.tombstones import why_unreadable
+from interlock.whole_files import write_whole
 
 FOLDER = "results"
 
@@ -73,14 +73,5 @@ def _codec(converter: DataConverter, namespace: str, run: str) -> PayloadCodec |
 
 
 def _write(store: Path, data: bytes, digest: str) -> str:
-    path = store / FOLDER / digest
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and renamed: a worker that dies in the middle leaves no half result under the name.
-        partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
-        try:
-            partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    write_whole(store / FOLDER / digest, data)
     return f"{FOLDER}/{digest}"

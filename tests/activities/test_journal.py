@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from temporalio.converter import DataConverter, PayloadCodec
 from activities.journal import Journal
 from interlock.contracts import AssistantMessage, Attempt, ModelReply, TextPart
 from interlock.converter import data_converter
-from tests.conftest import source_root
+from tests.root import source_root
 
 SECRET = "forty-two, said in confidence"
 
@@ -61,7 +61,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(path: Path) -> Iterator[Open]:
+async def opened(path: Path) -> AsyncIterator[Open]:
     """Opens journals on ``path`` and closes them in the end."""
     journals: list[Journal] = []
 
@@ -71,7 +71,7 @@ def opened(path: Path) -> Iterator[Open]:
 
     yield open_
     for journal in journals:
-        journal.close()
+        await journal.close()
 
 
 def beside(path: Path) -> bytes:
@@ -199,7 +199,7 @@ async def test_a_file_damaged_in_the_middle_is_moved_aside(path: Path, opened: O
     journal = opened()
     for number in range(20):
         await journal.put(f"k{number}", answer("x" * 3000))
-    journal.close()
+    await journal.close()
     whole = bytearray(path.read_bytes())
     whole[4096:] = b"\xa5" * (len(whole) - 4096)
     path.write_bytes(whole)
