@@ -61,6 +61,8 @@ async def connect(runtime: Runtime | None = None) -> Client:
             Client.connect(**config, data_converter=data_converter(), plugins=_tracing(), runtime=runtime),
             PATIENCE.total_seconds(),
         )
+    except ValueError as error:  # what the SDK raises at an address that is none, or certificates that do not fit
+        raise NoServer(f"cannot connect to {address!r}: {error}; TEMPORAL_ADDRESS takes HOST:PORT") from error
     except (RuntimeError, TimeoutError, RPCError) as error:
         raise NoServer(
             f"no Temporal server answers at {address}; start one (python worker.py --embedded) or set TEMPORAL_ADDRESS"
@@ -86,8 +88,11 @@ def valid(model: type[M], **fields: object) -> M:
         raise BadRequest(explain(error, model)) from None
 
 
-def refused(error: RPCError, what: str, missing: InterlockError) -> InterlockError:
-    """What a refusal of the server means to who asked about ``what``. ``missing``: there is no such thing."""
+def refused(
+    error: RPCError, what: str, missing: InterlockError, silent: InterlockError | None = None
+) -> InterlockError:
+    """What a refusal of the server means to who asked about ``what``. ``missing``: there is no such thing; ``silent``:
+    nobody answers for it."""
     match error.status:
         case RPCStatusCode.NOT_FOUND if error.message.startswith("Namespace "):
             return BadRequest(f"{error.message.rstrip('.')}; set TEMPORAL_NAMESPACE")
@@ -98,9 +103,9 @@ def refused(error: RPCError, what: str, missing: InterlockError) -> InterlockErr
         case RPCStatusCode.UNAVAILABLE:
             return NoServer(f"the Temporal server does not answer: {error.message}")
         case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
-            return no_worker(what)
+            return silent or no_worker(what)
         case RPCStatusCode.FAILED_PRECONDITION if "poller" in error.message:
-            return no_worker(what)
+            return silent or no_worker(what)
         case RPCStatusCode.INVALID_ARGUMENT:
             return BadRequest(error.message)
         case _:

@@ -34,6 +34,7 @@ from interlock.errors import BadKey, StoreUnreachable
 from interlock.keys import VARIABLE, Keys
 from interlock.references import InterlockDataConverter
 from interlock.tombstones import UNREAD, EncryptedFailures, Failures, tombstone, unreadable
+from interlock.whole_files import write_whole
 
 STORE_ABOVE = 1024 * 1024
 """Bytes above which a payload is stored externally: half of what the server takes in one payload."""
@@ -98,13 +99,7 @@ class FileStore(StorageDriver):
 
     def _write(self, data: bytes) -> StorageDriverClaim:
         digest = hashlib.sha256(data).hexdigest()
-        path = self._directory / digest[:2] / digest
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Written aside and renamed: a worker that dies in the middle leaves no half payload under the name.
-            partial = path.with_suffix(f".{os.getpid()}.partial")
-            partial.write_bytes(data)
-            partial.replace(path)
+        write_whole(self._directory / digest[:2] / digest, data)
         return StorageDriverClaim({"sha256": digest, **({"seal": self._keys.seal(digest)} if self._keys else {})})
 
     async def retrieve(

@@ -1,7 +1,8 @@
-"""Before a worker serves anybody: can it read the runs that are under way?
+"""Before a worker serves anybody: can it read what is under way?
 
-To a worker with another key, or none, every payload of such a run is a tombstone, and the run would end for it. That
-is right for a payload that somebody forged, and a disaster when it is the worker's own environment that is wrong.
+To a worker with another key, or none, every payload is a tombstone, and a workflow that is replayed with those takes
+another way than its history: its task fails for as long as such workers serve it. A run stands still then, and hears no
+kill; the fleet's switch takes none in. That must not come of a worker whose own environment is wrong.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import AsyncIterator
 import structlog
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from interlock.accounts import account_of
+from interlock.connection import PATIENCE
 from interlock.errors import BadKey
 from interlock.keys import VARIABLE, Keys
 from interlock.tombstones import ENCRYPTED
@@ -21,6 +24,7 @@ from interlock.tombstones import ENCRYPTED
 log = structlog.get_logger("interlock.worker")
 
 LOOKED_AT = 20
+EVENTS_LOOKED_AT = 200
 
 
 async def refuse_foreign(client: Client, queue: str, keys: Keys | None) -> None:
@@ -41,19 +45,48 @@ async def refuse_foreign(client: Client, queue: str, keys: Keys | None) -> None:
             unread[name] = why
     async for name, began in _begun(client, f"{where} AND WorkflowType = 'BudgetLedger'"):
         if began.continued_execution_run_id and (why := _foreign(began.input.payloads[0], keys)) is not None:
-            raise BadKey(
-                f"what account {account_of(name)!r} has spent cannot be read with {VARIABLE} as it is here: "
-                f"it is {why}; see docs/security.md"
-            )
+            raise _bad_key(f"what account {account_of(name)!r} has spent", f"it is {why}")
     if not unread:
         return
     name, why = next(iter(unread.items()))
     if not read:
-        raise BadKey(
-            f"the runs under way on task queue {queue!r} cannot be read with {VARIABLE} as it is here: {name!r} is "
-            f"{why}; see docs/security.md"
-        )
+        raise _bad_key(f"the runs under way on task queue {queue!r}", f"{name!r} is {why}")
     log.warning("worker.unreadable_runs", runs=len(unread), such_as=name, why=why)
+
+
+async def refuse_foreign_fleet(client: Client, fleet: str, keys: Keys | None) -> None:
+    """The same of the fleet's switch. Raises ``BadKey`` when ``keys`` do not read what its workflow carries, or what it
+    was told. A signal that somebody forged keeps no worker from starting: what it has written itself, in its memo, can
+    be read then."""
+    handle = client.get_workflow_handle(fleet)
+    try:
+        described = await handle.describe(rpc_timeout=PATIENCE)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return
+        raise
+    if described.status is not WorkflowExecutionStatus.RUNNING:
+        return  # it begins again with what its memo says, as far as that can be read
+    carried: list[Payload] = []
+    told: list[Payload] = []
+    async for event in handle.fetch_history_events(page_size=EVENTS_LOOKED_AT):
+        began = event.workflow_execution_started_event_attributes
+        carried += began.input.payloads if began.continued_execution_run_id else []
+        told += event.workflow_execution_signaled_event_attributes.input.payloads
+        told += event.workflow_execution_update_accepted_event_attributes.accepted_request.input.args.payloads
+        if event.event_id >= EVENTS_LOOKED_AT:
+            break
+    unread = [why for payload in carried if (why := _foreign(payload, keys))]
+    unheard = [why for payload in told if (why := _foreign(payload, keys))]
+    memo = described.raw_description.workflow_execution_info.memo.fields.values()
+    if len(unheard) == len(told) or any(_foreign(payload, keys) for payload in memo):
+        unread += unheard
+    if unread:
+        raise _bad_key(f"what the fleet's switch {fleet!r} has been told", f"it is {unread[0]}")
+
+
+def _bad_key(what: str, why: str) -> BadKey:
+    return BadKey(f"{what} cannot be read with {VARIABLE} as it is here: {why}; see docs/security.md")
 
 
 async def _begun(client: Client, where: str) -> AsyncIterator[tuple[str, WorkflowExecutionStartedEventAttributes]]:

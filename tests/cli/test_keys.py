@@ -18,7 +18,8 @@ from interlock.cli import BROKEN, MISUSED, OK
 from interlock.keys import Keys, new_key
 from interlock.testing import ScriptedModel, say
 from tests.cli.conftest import CommandLine, environment
-from tests.conftest import Serve, source_root
+from tests.conftest import Serve
+from tests.root import source_root
 from tests.runs.sealed import with_keys
 
 SOUND = base64.b64encode(bytes(32)).decode()  # the same in every process that collects these tests

@@ -253,7 +253,7 @@ async def test_a_new_key_is_put_in_front_of_the_old_one(kept: Path, temporal: Cl
 async def test_a_worker_that_cannot_read_the_runs_under_way_does_not_begin(
     kept: Path, temporal: Client, serve: Serve
 ) -> None:
-    """It would end every one of them."""
+    """They would stand still, and hear no kill."""
     keys = some_keys()
     async with serve(waiting(), client=with_keys(temporal, keys, kept / "store")) as served:
         run = await served.start("waiting")

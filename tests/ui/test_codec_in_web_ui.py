@@ -8,7 +8,7 @@ from docs.browser import browsing, installed
 from docs.screenshot_codec import ANSWER, QUESTION, codec_server, finished_run, page_of, server_with_codec
 from interlock.embedded import free_port
 from interlock.keys import new_key
-from tests.conftest import source_root
+from tests.root import source_root
 
 
 async def test_the_web_ui_decodes_what_a_run_says(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from docs.scene import ASKING, KILLED, PAUSED, RUNNING, WAITING, Scene, staged
 from docs.screenshot_ui import VIEWS, WIDTH, address, with_columns
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 from tests.cli.conftest import CommandLine
-from tests.conftest import source_root
+from tests.root import source_root
 from tests.sizes import sized
 
 PAGE = (source_root() / "docs/operating.md").read_text()
