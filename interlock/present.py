@@ -1,4 +1,4 @@
-"""How figures, times and texts read to people, and where a run can be looked at. Pure: standard library only."""
+"""How figures, times and texts read to people, and where a run can be looked at. Standard library only."""
 
 from __future__ import annotations
 

@@ -55,12 +55,16 @@ def set_limit(
     """Set the limit of an account, from now on. It takes precedence over what agents declare.
 
     What is spent stays spent, and what runs hold stays theirs: a lower limit refuses only what is asked for next.
-    An account that is not open yet is opened.
+    An account that is not open yet is opened. It holds for the runs whose agent names it among its accounts, and for
+    no others.
     """
     name = _named(account)
 
     async def work(interlock: Interlock) -> int:
-        return _show(common, await _patient(interlock.account(name)).set_limit(usd, window))
+        said = await _patient(interlock.account(name)).set_limit(usd, window)
+        if not (said.leases or said.spent_usd):
+            complain(f"no run has leased from {name} yet: it holds for runs whose agent names it, Agent(accounts=...)")
+        return _show(common, said)
 
     return connected(common, work, task_queue)
 
@@ -106,9 +110,9 @@ async def _known(accounts: list[SharedAccount]) -> list[LedgerStatus]:
 
 def _named(account: str) -> str:
     """The name of one account, as it may be."""
-    from interlock.contracts import Account
+    from interlock.contracts import ACCOUNT_FIELDS, Account
 
-    for stands_for, such_as in (("{user_id}", "user:ada"), ("{agent}", "agent:analyst")):
+    for stands_for, such_as in zip(ACCOUNT_FIELDS, ("user:ada", "agent:analyst"), strict=True):
         if stands_for in account:
             raise Misused(f"ACCOUNT: {stands_for} is filled in by each run; name one account, such as {such_as}.")
     return valid(Account, name=account, usd=Decimal(0)).name

@@ -133,6 +133,9 @@ async def fleet_switch(client: Client) -> Check:
         if not await pollers(client, fleet.id, work):
             found = f"no worker serves {fleet.id}: nothing can be killed, and no breaker opens"
             return Check(name, "failed", found, "start one: python worker.py, with the same INTERLOCK_FLEET")
+    if (failed := await fleet.failing()) > 2:
+        found = f"the task of {fleet.id} has failed {failed} times: kills are not carried out, and no breaker changes"
+        return Check(name, "failed", found, "its workers' logs say why; were keys changed? see docs/security.md")
     if (everything := kills.get("all")) is not None:
         found = one_line(f"everything is killed: {everything.reason or 'no reason given'} (by {everything.by})")
         return Check(name, "failed", found, "new runs are let in by: interlock release --all")

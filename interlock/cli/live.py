@@ -23,6 +23,9 @@ MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("■"
 PLAIN = 48
 """How wide the name of a call is in a file: longer ones push their line, and are never cut."""
 
+NARROW = 68
+"""Columns below which a line has no room for tokens: what a call cost is read before how it was spent."""
+
 
 class Lines:
     """Writes lines as they come, and nothing else: for files, pipes and logs."""
@@ -31,10 +34,15 @@ class Lines:
         self._to = to
 
     def add(self, line: Line) -> None:
-        self._to.print(self._cut(finished(line, self._name_width())), soft_wrap=True)
+        self._to.print(self._cut(finished(line, self._name_width(), tokens=not self._narrow())), soft_wrap=True)
+
+    def _narrow(self) -> bool:
+        return self._to.is_terminal and self._to.width < NARROW
 
     def _name_width(self) -> int:
-        return max(20, min(56, self._to.width - 48)) if self._to.is_terminal else PLAIN
+        if not self._to.is_terminal:
+            return PLAIN
+        return max(8, self._to.width - 22) if self._narrow() else min(56, self._to.width - 48)
 
     def _cut(self, text: Text) -> Text:
         if self._to.is_terminal:
@@ -83,7 +91,7 @@ def watching(to: Console, story: Story, *, live: bool, hint: str) -> Iterator[Li
         yield watched
 
 
-def finished(line: Line, width: int) -> Text:
+def finished(line: Line, width: int, *, tokens: bool = True) -> Text:
     """A call that has ended: mark, name, seconds, then what it used or what went wrong."""
     if isinstance(line, Remark):
         return Text.assemble("· ", line.text, style="red" if line.broken else "magenta")
@@ -93,9 +101,9 @@ def finished(line: Line, width: int) -> Text:
         row.append(f"  {line.problem}", style)
     elif line.usage is not None:
         used = line.usage
-        row.append(_right(f"{used.input_tokens:,} in", 12), "dim").append(
-            _right(f"{used.output_tokens:,} out", 11), "dim"
-        )
+        if tokens:
+            row.append(_right(f"{used.input_tokens:,} in", 12), "dim")
+            row.append(_right(f"{used.output_tokens:,} out", 11), "dim")
         row.append(_right(present.dollars(used.usd), 10))
     return row
 

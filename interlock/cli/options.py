@@ -135,7 +135,7 @@ def valid(model: type[M], **fields: Any) -> M:
 
 
 def _why(kind: str, message: str) -> str:
-    return "it must not be empty" if kind == "string_too_short" else message
+    return "it must not be empty" if kind in ("string_too_short", "too_short") else message
 
 
 def _flag(path: tuple[int | str, ...]) -> str:

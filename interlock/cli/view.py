@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from interlock import present
@@ -47,9 +47,12 @@ class View:
 
     async def to_the_end(self, interlock: Interlock, run: Run) -> int:
         """Watch or wait, then the answer. Returns the exit code."""
+        from interlock.cli.unattended import telling
+
         if self._follow:
             await self._watch(interlock, run)
-        result = await run.result()
+        async with telling(interlock, run, complain):
+            result = await run.result()
         if self._common.json:
             screen.write_json({"run": run.id, **result.model_dump(mode="json")})
         else:
@@ -79,20 +82,20 @@ class View:
     async def _watch(self, interlock: Interlock, run: Run) -> None:
         # rich's live display is half of what a command imports: only who watches pays for it.
         from interlock.cli.live import watching
-        from interlock.cli.story import Story
+        from interlock.cli.story import Remark, Story
+        from interlock.cli.unattended import telling
 
         story = Story(interlock.client.data_converter)
         self._to.print()
         with watching(self._to, story, live=self._live, hint=self._hint) as lines:
-            listening = asyncio.create_task(_listen(run, story)) if self._live else None
-            try:
+            async with AsyncExitStack() as beside:
+                await beside.enter_async_context(telling(interlock, run, lambda said: lines.add(Remark(said, True))))
+                if self._live:
+                    beside.callback(asyncio.create_task(_listen(run, story)).cancel)
                 async for event in interlock.follow(run.id):
                     line = await story.read(event)
                     if line is not None:
                         lines.add(line)
-            finally:
-                if listening is not None:
-                    listening.cancel()
             for call in story.unfinished():
                 lines.add(call)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from textual.app import App
@@ -22,17 +22,21 @@ SAID = "from interlock top"
 
 @dataclass(frozen=True)
 class Orders:
-    """``by``: who is at the keyboard, for the history."""
+    """``by``: who is at the keyboard, for the history. ``pausing``: the runs that were asked here to pause."""
 
     app: App[None]
     interlock: Interlock
     by: str
+    pausing: set[str] = field(default_factory=set)
 
     def pause_or_resume(self, found: Found) -> None:
         run = self.interlock.get(found.run)
-        if found.state == "paused":
+        # One that has a call in flight is paused when that is over, and shows it only then.
+        if found.state == "paused" or found.run in self.pausing:
+            self.pausing.discard(found.run)
             self._send(partial(run.resume, SAID, self.by), f"{found.run} goes on")
         else:
+            self.pausing.add(found.run)
             self._send(
                 partial(run.pause, SAID, self.by), f"{found.run} waits before its next call; p again lets it go on"
             )

@@ -1,4 +1,4 @@
-"""Lines of the table of runs: what they show, which are shown, in which order. Pure."""
+"""Lines of the table of runs: what they show, which are shown, in which order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ Order: TypeAlias = Literal["newest", "cost", "step", "state", "run"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 
 COLUMNS = ("RUN", "STATE", "STEP", "COST", "AGE", "AGENT", "USER", "MODEL")
-RIGHT = ("STEP", "COST", "AGE")
 URGENT = ("waiting_approval", "waiting_breaker", "paused", "running", "starting")
 """States in the order in which they want a person."""
 

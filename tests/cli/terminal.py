@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from tests.conftest import source_root
+from tests.root import source_root
 
 
 @dataclass

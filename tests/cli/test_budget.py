@@ -84,6 +84,7 @@ async def test_a_limit_that_is_set_governs_whatever_agents_declare(serve: Serve,
         mine, ada = cli.on(served), someone()
         opened = await mine("budget", "set", f"user:{ada}", "--usd", "0", "--window", "month", "-o", "json")
         assert (opened.code, opened.json["limit_usd"], opened.json["window"]) == (0, "0", "month")
+        assert f"no run has leased from user:{ada} yet: it holds for runs whose agent names it" in opened.complaint
         refused = await served.run("bounded", user_id=ada)
         assert refused.outcome == "unavailable"
         assert f"account user:{ada}" in (refused.reason or "")
@@ -91,6 +92,8 @@ async def test_a_limit_that_is_set_governs_whatever_agents_declare(serve: Serve,
         assert rows(raised.out)["limit"] == "$2.50 in all"
         assert "window ends" not in rows(raised.out)
         assert (await served.run("bounded", user_id=ada)).outcome == "completed"
+        again = await mine("budget", "set", f"user:{ada}", "--usd", "3", "--window", "total")
+        assert (again.code, again.err) == (0, "")
 
 
 async def test_the_open_accounts_are_listed_by_name(serve: Serve, cli: CommandLine) -> None:

@@ -12,8 +12,9 @@ from tests.billing import Reply
 from tests.billing.environment import MODELS, billing
 from tests.cli.conftest import COMMAND, CommandLine, environment
 from tests.cli.terminal import terminal
-from tests.conftest import Serve, source_root
+from tests.conftest import Serve
 from tests.fleet.environment import asked, until, waiting
+from tests.root import source_root
 
 CHAT = MODELS["chat"]
 PAGE = (source_root() / "docs/breakers.md").read_text()
@@ -76,7 +77,7 @@ async def test_a_breaker_that_an_outage_opened_is_shown_with_the_error_and_the_n
 
         await until(configured)
         while (await served.interlock.fleet.view()).breaker(CHAT).state == "closed":
-            await served.run("a", limits={"seconds": 1})
+            await served.run("a", limits={"seconds": 5})
         assert len(server.requests) == 2
 
         text, as_json = await asyncio.gather(mine("breakers"), mine("breakers", "--json"))

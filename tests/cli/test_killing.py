@@ -12,11 +12,12 @@ from typing import Any
 
 from interlock import Agent, Interlock, tool
 from interlock.client import Run
+from interlock.contracts import Sweep
 from interlock.testing import ScriptedModel, call, calls, say, temporal_server
 from tests.cli.conftest import COMMAND, CommandLine, Ran, environment
 from tests.cli.terminal import terminal
 from tests.conftest import Serve, Served
-from tests.fleet.environment import act, asked, in_flight, until, waiting
+from tests.fleet.environment import act, asked, in_flight, only_signalled, until, waiting
 from tests.sizes import sized
 from worker import serving
 
@@ -177,7 +178,8 @@ async def test_where_nobody_serves_the_fleet_it_says_that_nothing_happens(serve:
     assert f"no worker serves {deserted}: the kill is recorded, and nothing happens before one does" in killed.complaint
     assert (shown.code, shown.out) == (0, "nothing is killed\n")
     assert breakers.code == 0
-    assert released.code == 1  # the memo knows of no kill yet
+    assert released.code == 1  # the memo knows of no kill yet, and there is nobody to ask
+    assert "no worker answered" in released.complaint
     assert nowhere.code == 1
     assert "no worker has served no-such-fleet here yet, so nothing can be killed" in nowhere.complaint
 
@@ -236,8 +238,9 @@ async def test_everything_ends_and_nothing_begins_until_it_is_released() -> None
         assert (ran.code, ran.err) == (0, "")
         told = ran.json
         assert (told["scope"], told["open_before"], told["left"]) == ("all", MANY, 0)
-        assert told["sweep"]["done"]
-        assert (told["sweep"]["cancelled"], told["sweep"]["terminated"]) == (0, 0)
+        swept = Sweep.model_validate(told["sweep"])
+        assert swept.done
+        assert only_signalled(swept)
         assert told["stopped"] + told["refused"] >= 1
         assert {(await run.result()).outcome for run in runs} == {"killed"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from interlock.cli import MISUSED
 from interlock.cli.session import carry_out
 from tests.cli.conftest import CommandLine, environment
+from tests.root import source_root
 
 NOWHERE = CommandLine(environment(TEMPORAL_ADDRESS="127.0.0.1:1"))
 
@@ -139,3 +141,18 @@ async def test_a_process_that_is_misused_or_finds_no_server_says_so_and_exits_wi
         assert (ran.code, ran.out) == (1, "")
         assert "127.0.0.1:1; start one" in ran.complaint
         assert "TEMPORAL_ADDRESS" in ran.complaint
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "not an address", ":"])
+async def test_an_address_that_is_none_is_one_line(address: str) -> None:
+    ran = await CommandLine(environment(TEMPORAL_ADDRESS=address))("list")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.complaint.startswith(f"interlock: cannot connect to '{address}': ")
+
+
+@pytest.mark.parametrize(("redirected", "said"), [(">/dev/full", "cannot be written: No space left"), (">&-", "")])
+def test_a_standard_output_that_takes_nothing_is_no_traceback(redirected: str, said: str) -> None:
+    program = f"{sys.executable} -m interlock.cli --help {redirected}"
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, cwd=source_root(), check=False)
+    assert ("Traceback" in done.stderr, said in done.stderr, len(done.stderr.splitlines()) <= 1) == (False, True, True)
+    assert done.returncode == (1 if said else 0)

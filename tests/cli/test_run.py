@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
 
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
 
 from interlock import Agent, Price, Retry, tool
+from interlock.client import Run
 from interlock.errors import Failure
 from interlock.testing import Say, ScriptedModel, call, calls, say
+from tests import warm
 from tests.cli.conftest import CommandLine
-from tests.conftest import Serve
+from tests.conftest import Serve, activities
+from tests.fleet.environment import until
+from worker import serving
 
 
 @tool(effect="read")
@@ -123,3 +131,34 @@ async def test_with_no_worker_the_run_stays_queued_and_it_says_so(cli: CommandLi
     handle = temporal.get_workflow_handle("queued")
     assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
     await handle.terminate()
+
+
+async def test_a_run_whose_only_worker_goes_away_says_what_it_waits_for(
+    serve: Serve, cli: CommandLine, temporal: Client, tmp_path: Path
+) -> None:
+    """Who waits quietly and who follows are both told, once, and have the answer when another worker comes."""
+    out, err, shown = tmp_path / "out", tmp_path / "err", tmp_path / "shown"
+    agent = Agent(name="left", instructions="-", models=ScriptedModel("cli-left", [Say(text="found", delay=3)]).model)
+    async with serve(agent, grace=timedelta(0)) as served:
+        there, run = cli.on(served).environment, served.interlock.get("left-alone")
+        quiet = warm.begin("interlock", ("run", "left", "go", "--id", run.id), environment=there, out=out, err=err)
+        await until(lambda: is_asked(run))
+        loud = warm.begin("interlock", ("follow", run.id), environment=there, out=shown, err=tmp_path / "nothing")
+    said = f"no worker has taken up the work of run {run.id} on task queue '{served.interlock.queue}' for 10 s"
+
+    async def told() -> bool:
+        return said in err.read_text() and said in shown.read_text()
+
+    await until(told)
+    async with serving(temporal, [agent], queue=served.interlock.queue, fleet=served.interlock.fleet.id):
+        assert (await quiet.wait(), await loud.wait()) == (0, 0)
+        await served.end(run)
+    assert err.read_text().count("interlock: ") == shown.read_text().count(said) == 1
+    assert "found" in out.read_text()
+    assert "found" in shown.read_text().partition(said)[2]
+
+
+async def is_asked(run: Run) -> bool:
+    with suppress(RPCError):  # it has not begun yet
+        return "model" in await activities(run.handle._client, run.id)
+    return False

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import signal
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from rich.console import Console
 
 from interlock import Agent, Retry
+from interlock.cli.live import NARROW, Lines
+from interlock.cli.story import Call
+from interlock.contracts import Usage
 from interlock.errors import Failure
 from interlock.testing import Say, ScriptedModel
 from tests.cli.conftest import COMMAND, CommandLine
@@ -41,3 +50,17 @@ async def test_ctrl_c_stops_watching_and_not_the_run(serve: Serve, cli: CommandL
         assert (await run.status()).state == "running"
         await run.kill()
         await run.result()
+
+
+@pytest.mark.parametrize("columns", [30, 40, NARROW - 1, NARROW, 80, 200])
+def test_a_finished_call_says_what_it_cost_however_narrow_the_terminal(columns: int) -> None:
+    shown = io.StringIO()
+    to = Console(file=shown, width=columns, force_terminal=True, color_system=None, highlight=False)
+    usage = Usage(input_tokens=1204, output_tokens=310, usd=Decimal("0.0144"))
+    began = datetime(2026, 3, 14, tzinfo=UTC)
+    Lines(to).add(Call("model-1", "claude-sonnet-4-5 · step 12", began, state="done", seconds=1.2, usage=usage))
+    [line] = shown.getvalue().splitlines()
+    assert line.startswith("✓ claude")
+    assert line.endswith("$0.0144")
+    assert len(line) <= columns
+    assert ("1,204 in" in line) == (columns >= NARROW)

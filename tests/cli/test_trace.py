@@ -112,7 +112,7 @@ async def test_a_trace_has_the_steps_the_calls_their_attempts_errors_and_dollars
 
 
 async def test_a_live_run_that_waits_and_what_people_said_to_it(serve: Serve, cli: CommandLine) -> None:
-    model = ScriptedModel("trace-paused", [call("search"), say("done")], PRICE)
+    model = ScriptedModel("trace-paused", [Say(calls=(("search", "{}"),), delay=1.5), say("done")], PRICE)
     slow = ScriptedModel("trace-slow", [Say(text="late", delay=60)], PRICE)
     agents = [Agent(name=each.name, instructions="-", models=each.model, tools=[search]) for each in (model, slow)]
     async with serve(*agents) as served:
