@@ -3,18 +3,20 @@
     python worker.py [--agents MODULE[:NAME]]... [--embedded] [--task-queue Q] [--max-model-calls N] ...
 
 Ends on SIGTERM and SIGINT: takes no new work, lets calls in flight finish for ``--grace`` seconds, and hands
-the rest over to whichever worker comes next.
+the rest over to whichever worker comes next. It has ended ten seconds later, whatever its tools do.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from activities.alerting import Alerting
 from activities.apart import MOST_CALLS, serving_calls
 from activities.fleet_gate import fleet_gate
 from activities.gauges import counting
+from activities.invoking import contain
 from activities.journal import Journal, journal_path
 from activities.ledger import LedgerActivities, start_ledgers
 from activities.mcp import with_mcp_tools
@@ -46,11 +49,12 @@ from interlock import options, sandbox
 from interlock.agents import Agent
 from interlock.connection import connect, task_queue
 from interlock.current_details import CurrentDetails
-from interlock.embedded import embedded_server
+from interlock.embedded import Server, embedded_server
 from interlock.errors import InterlockError
 from interlock.fleet import fleet_id
 from interlock.keys import Keys
-from interlock.open_runs import refuse_foreign
+from interlock.open_runs import refuse_foreign, refuse_foreign_fleet
+from interlock.present import one_line
 from interlock.queues import Apart, Limits
 from interlock.registration import register_search_attributes
 from interlock.telemetry.logs import configure_logging
@@ -63,6 +67,9 @@ from workflows.budget_ledger import BudgetLedger
 from workflows.fleet_control import FleetControl
 
 log = structlog.get_logger("interlock.worker")
+
+LAST = 10.0
+"""Seconds beyond its grace after which a worker that was told to end does, whatever it still waits for."""
 
 
 def default_providers() -> Providers:
@@ -96,6 +103,7 @@ async def serving(
     max_cached_workflows  open runs kept in memory; 0: replay from history at every task
     limits                what it takes on at the same time; ``limits.runs`` is ``max_cached_workflows``"""
     queue, fleet = _apart(queue, fleet)
+    contain(asyncio.get_running_loop())
     async with AsyncExitStack() as stack:
         known = providers or default_providers()
         stack.push_async_callback(known.close)
@@ -107,7 +115,7 @@ async def serving(
         metrics = of_client(client)
         metrics.begin(registry.dependencies())
         journal = Journal(journal_path(), client.data_converter)
-        stack.callback(journal.close)
+        stack.push_async_callback(journal.close)
         predicates = Predicates(registry.tools)
         model = ModelActivity(known, Transcripts(client, transcript_bytes), journal, gate, predicates)
         ledgers = LedgerActivities(client)
@@ -183,6 +191,7 @@ async def main(arguments: argparse.Namespace) -> int:
     agents = reachable(load(arguments.agents or ["examples.analyst"]))
     Registry(agents, default_providers())  # before anything is started: a mistake here is the author's to mend
     async with AsyncExitStack() as stack:
+        server: Server | None = None
         if arguments.embedded:
             server = await stack.enter_async_context(
                 embedded_server(Path(".interlock/temporal.db"), port=7233, ui_port=8233)
@@ -191,7 +200,9 @@ async def main(arguments: argparse.Namespace) -> int:
             log.info("server.started", address=server.address, ui=server.ui)
         configure_tracing()
         client = await connect(worker_runtime(arguments.metrics or os.environ.get("INTERLOCK_METRICS")))
-        await refuse_foreign(client, arguments.task_queue or task_queue(), Keys.of_environment())
+        keys = Keys.of_environment()
+        await refuse_foreign(client, arguments.task_queue or task_queue(), keys)
+        await refuse_foreign_fleet(client, fleet_id(), keys)
         await register_search_attributes(client)
         await stack.enter_async_context(
             serving(client, agents, queue=arguments.task_queue, limits=arguments.limits, grace=grace)
@@ -205,17 +216,43 @@ async def main(arguments: argparse.Namespace) -> int:
         )
         await stop.wait()
         log.info("worker.stopping", grace_seconds=arguments.grace)
+        last = threading.Timer(arguments.grace + LAST, _give_up, [arguments.grace + LAST, server])
+        last.daemon = True
+        last.start()
+    last.cancel()
     log.info("worker.stopped")
     return 0
 
 
-if __name__ == "__main__":
+def _give_up(seconds: float, server: Server | None) -> None:
+    """What keeps the worker is a tool that heeds no cancellation. Its heartbeats end with the process, and another
+    worker takes its call over."""
+    log.error("worker.gave_up", seconds=seconds)
+    if server is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server.process.pid, signal.SIGTERM)
+    os._exit(1)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         configure_logging()
-        sys.exit(asyncio.run(main(parse())))
+        return asyncio.Runner().run(main(arguments))
     except (BadReference, InterlockError) as error:
-        print(f"worker.py: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"worker.py: {one_line(str(error))}", file=sys.stderr)
+        return 2
     except RPCError as error:
         print(f"worker.py: the Temporal server refused: {error.message}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 130
+    except BaseException:
+        log.exception("worker.failed")
+        return 1
+
+
+if __name__ == "__main__":
+    code = _run(parse())
+    atexit._run_exitfuncs()  # spans on their way are sent
+    # Not sys.exit: a thread of a library that is busy, or a task that heeds no cancellation, would be waited for.
+    os._exit(code)

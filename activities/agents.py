@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.faults import application_error
 from activities.gate import Asker, Gate
@@ -20,6 +21,7 @@ from interlock.agents import Agent
 from interlock.contracts import AgentSpec, ResolveAgent, Retry, explain
 from interlock.errors import Failure
 from interlock.mcp_server import McpServer
+from interlock.pollers import pollers
 
 
 class BadReference(ValueError):
@@ -39,6 +41,8 @@ def load(references: Sequence[str]) -> list[Agent]:
 
 def _load(reference: str) -> list[Agent]:
     module_name, _, name = reference.partition(":")
+    if not module_name:
+        raise BadReference(f"--agents {reference!r}: it names no module; it takes MODULE or MODULE:NAME")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -48,7 +52,7 @@ def _load(reference: str) -> list[Agent]:
                 f"--agents {reference}: there is no module {module_name!r}; looked in {Path.cwd()} and sys.path"
             ) from None
         raise BadReference(f"--agents {reference}: {module_name} imports {missing!r}, which is not installed") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadReference(f"--agents {reference}: {_one_line(error)}") from error
     agents = {key: value for key, value in vars(module).items() if isinstance(value, Agent)}
     if not name:
@@ -61,7 +65,7 @@ def _load(reference: str) -> list[Agent]:
     return [agents[name]]
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         return f"{error.title}: {explain(error)}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -103,6 +107,20 @@ class Registry(ports.Agents):
             tool.dependency for tool in self.tools
         }
 
+    async def _unknown(self, name: str) -> ApplicationError:
+        """While workers are replaced, some have an agent and some have not: then others are asked first."""
+        info, client = activity.info(), activity.client()
+        if info.attempt < options.RESOLVE_ELSEWHERE:
+            others = {each.identity for each in await pollers(client, info.task_queue, "activity")} - {client.identity}
+            if others:
+                failure = Failure("AgentElsewhere", f"this worker has no agent {name!r}; others may")
+                return application_error(failure, options.RESOLVE_RETRY)
+        known = ", ".join(sorted(self.agents)) or "none"
+        said = f"no agent is named {name!r} on task queue {info.task_queue}; known: {known}."
+        return application_error(
+            Failure("UnknownAgent", f"{said} Start its workers with --agents MODULE[:NAME]"), Retry()
+        )
+
     @activity.defn(name="resolve_agent")
     async def resolve_agent(self, ask: ResolveAgent) -> AgentSpec:
         agent = self.agents.get(ask.agent)
@@ -112,13 +130,7 @@ class Registry(ports.Agents):
         except Failure as killed:
             raise application_error(killed, options.RESOLVE_RETRY, killed.told) from None
         if agent is None:
-            known = ", ".join(sorted(self.agents)) or "none"
-            failure = Failure(
-                "UnknownAgent",
-                f"no agent is named {ask.agent!r} on task queue {activity.info().task_queue}; known: {known}. "
-                "Start its workers with --agents MODULE[:NAME]",
-            )
-            raise application_error(failure, Retry())
+            raise await self._unknown(ask.agent)
         prices = {model: agent.prices.get(model) or price_of(model, self._providers) for model in agent.chosen.all()}
         if unpriced := [model for model, price in prices.items() if price is None]:
             failure = Failure(

@@ -1,19 +1,24 @@
 """What a worker tells ``FleetControl``: outcomes of calls and what its gate did about kills, in batches.
 
-At most ``A_SECOND`` batches a second, the first at once; a report that cannot be delivered is kept and joined with
-what comes. A healthy worker has nothing to tell.
+At most ``A_SECOND`` reports a second, the first at once. One that was not delivered, or of which nobody knows whether
+it was, is sent again as it was, under the id by which the server takes it once: a breaker would count twice what it
+holds. What comes meanwhile is in the next. A healthy worker has nothing to tell.
 """
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError
 
 from interlock.contracts import AcquireProbe, Kill, Outcomes, ProbeReply, Report, Scope, Stopped
@@ -61,6 +66,7 @@ class Reports:
     _kills: defaultdict[tuple[Scope, str], _Done] = field(default_factory=lambda: defaultdict(_Done))
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _sending: asyncio.Task[None] | None = None
+    _report: tuple[str, Report] | None = None
 
     def start(self) -> None:
         self._sending = asyncio.create_task(self._send_for_ever())
@@ -70,13 +76,13 @@ class Reports:
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.wait([self._sending])
-        if self._tallies or self._kills:
-            try:
+        try:
+            while self._report or self._tallies or self._kills:
                 await self._send()
-            except RPCError as error:
-                log.warning("report.lost", fleet=self.fleet, error=error.message)
-            except Exception:
-                log.exception("report.lost", fleet=self.fleet)
+        except RPCError as error:
+            log.warning("report.lost", fleet=self.fleet, error=error.message)
+        except Exception:
+            log.exception("report.lost", fleet=self.fleet)
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -135,44 +141,45 @@ class Reports:
 
     async def _send(self) -> None:
         self._news.clear()
-        keys, kills = list(self._tallies)[:AT_ONCE], list(self._kills)[:AT_ONCE]
-        tallies = {key: self._tallies.pop(key) for key in keys}
-        done = {key: self._kills.pop(key) for key in kills}
-        try:
-            await self.client.get_workflow_handle(self.fleet).signal(
-                "report", _report(self.worker, tallies, done), rpc_timeout=timedelta(seconds=5)
-            )
-        except BaseException:
-            self._take_back(tallies, done)
-            raise
+        self._report = request_id, report = self._report or (uuid.uuid4().hex, self._taken())
+        bound = WorkflowSerializationContext(namespace=self.client.namespace, workflow_id=self.fleet)
+        payloads = await self.client.data_converter.with_context(bound).encode([report])
+        # Not the client's own signal, which has another id each time.
+        await self.client.workflow_service.signal_workflow_execution(
+            SignalWorkflowExecutionRequest(
+                namespace=self.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=self.fleet),
+                signal_name="report",
+                input=Payloads(payloads=payloads),
+                identity=self.client.identity,
+                request_id=request_id,
+            ),
+            retry=True,
+            timeout=timedelta(seconds=5),
+        )
+        self._report = None
         if self._tallies or self._kills:
             self._news.set()
 
-    def _take_back(self, tallies: dict[tuple[str, int, bool], _Tally], done: dict[tuple[Scope, str], _Done]) -> None:
-        for key, tally in tallies.items():
-            now = self._tallies[key]
-            now.failures += tally.failures
-            now.successes += tally.successes
-            now.error = now.error or tally.error
-        for subject, each in done.items():
-            self._kills[subject].stopped += each.stopped
-            self._kills[subject].refused += each.refused
-
-
-def _report(worker: str, tallies: dict[tuple[str, int, bool], _Tally], done: dict[tuple[Scope, str], _Done]) -> Report:
-    outcomes = tuple(
-        Outcomes(
-            dependency=dependency,
-            failures=min(tally.failures, MOST),
-            successes=min(tally.successes, MOST),
-            error=tally.error,
-            generation=generation,
-            probe=probe,
+    def _taken(self) -> Report:
+        """The next report: what it holds is not in another."""
+        tallies = {key: self._tallies.pop(key) for key in list(self._tallies)[:AT_ONCE]}
+        kills = {subject: self._kills.pop(subject) for subject in list(self._kills)[:AT_ONCE]}
+        return Report(
+            worker=self.worker,
+            outcomes=tuple(
+                Outcomes(
+                    dependency=dependency,
+                    failures=min(tally.failures, MOST),
+                    successes=min(tally.successes, MOST),
+                    error=tally.error,
+                    generation=generation,
+                    probe=probe,
+                )
+                for (dependency, generation, probe), tally in tallies.items()
+            ),
+            kills=tuple(
+                Stopped(scope=scope, subject=subject, stopped=min(each.stopped, MOST), refused=min(each.refused, MOST))
+                for (scope, subject), each in kills.items()
+            ),
         )
-        for (dependency, generation, probe), tally in tallies.items()
-    )
-    kills = tuple(
-        Stopped(scope=scope, subject=subject, stopped=min(each.stopped, MOST), refused=min(each.refused, MOST))
-        for (scope, subject), each in done.items()
-    )
-    return Report(worker=worker, outcomes=outcomes, kills=kills)

@@ -7,11 +7,12 @@ task that the attempt runs in, and is gone with it.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVarTuple, Unpack
 
 import structlog
 from opentelemetry import trace
@@ -20,10 +21,22 @@ from opentelemetry.util.types import AttributeValue
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from activities.seen_calls import model_answered, model_failed, of_model, of_tool, tool_executed, tool_failed
+from activities.seen_calls import (
+    model_answered,
+    model_failed,
+    of_model,
+    of_reply,
+    of_tool,
+    since,
+    tool_executed,
+    tool_failed,
+    used_by,
+)
 from interlock.contracts import ModelCall, ModelReply, ToolCall, ToolResult
 from interlock.telemetry import names, traces
 from interlock.telemetry.metrics import Instruments
+
+Ts = TypeVarTuple("Ts")
 
 _made: ContextVar[list[bool] | None] = ContextVar("made", default=None)
 """Whether the attempt of a tool that this task is about was made: one that was refused before counts nowhere."""
@@ -75,9 +88,11 @@ class _Watched(ActivityInboundInterceptor):
             try:
                 reply: ModelReply = await self.next.execute_activity(input)
             except BaseException as error:
-                model_failed(call, error, began)
+                model_failed(call, error, since(began))
                 raise
-            model_answered(call, reply, span, began)
+            used = used_by(reply)
+            span.set_attributes(of_reply(call, reply, used))
+        _soon(model_answered, call, reply, used, since(began))
         self._instruments().observe(names.MODEL_SECONDS, time.monotonic() - began, model=call.model)
         return reply
 
@@ -90,7 +105,7 @@ class _Watched(ActivityInboundInterceptor):
                 result: ToolResult = await self.next.execute_activity(input)
                 done = not result.is_error
             except BaseException as error:
-                tool_failed(call, error, began)
+                tool_failed(call, error, since(began))
                 raise
             finally:
                 if admitted:
@@ -99,8 +114,14 @@ class _Watched(ActivityInboundInterceptor):
                     instruments.observe(names.TOOL_SECONDS, time.monotonic() - began, tool=call.tool)
                 _made.reset(token)
             span.set_attribute(names.TOOL_IS_ERROR, result.is_error)
-        tool_executed(call, result, began)
+        _soon(tool_executed, call, result, since(began))
         return result
+
+
+def _soon(tell: Callable[[Unpack[Ts]], None], *of: *Ts) -> None:
+    """Write a line once the attempt is on its way to the server: it takes a fifth of the time that all of ours takes,
+    and nobody has to wait for it. Whose it is goes along."""
+    asyncio.get_running_loop().call_soon(tell, *of)
 
 
 def _bind(asked: object) -> None:

@@ -2,7 +2,8 @@
 
 The gates have closed by now: no call leaves any worker. What is left is to end the runs: each is signalled, at most
 so many a second; those that are still open when no run has ended for a while are cancelled, and then terminated. A
-run that merely waits for its turn at a busy worker is not taken for one that cannot hear.
+run that merely waits for its turn at a busy worker is not taken for one that cannot hear, and one that has heard is
+given time to settle.
 
 It holds no state that matters: one that is lost begins anew, and finds what is left. The index it reads is a little
 behind, so it is done when it has found nothing twice.
@@ -23,7 +24,17 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.heartbeat import Heartbeating
 from interlock import ports
 from interlock.contracts import Note, Sweep, SweepCall
-from interlock.killing import BUSY, CANCEL_PATIENCE, RUNGS, SIGNAL_PATIENCE, Rung, ids_of_open_runs, step
+from interlock.killing import (
+    BUSY,
+    CANCEL_PATIENCE,
+    IN_ORDER,
+    RUNGS,
+    SIGNAL_PATIENCE,
+    Rung,
+    hears,
+    ids_of_open_runs,
+    step,
+)
 from interlock.policies.switch import name, reach, words
 
 log = structlog.get_logger("interlock.sweep")
@@ -49,6 +60,7 @@ class _Sweeping:
     call: SweepCall
     began: float = field(default_factory=time.monotonic)
     rungs: dict[str, Rung] = field(default_factory=dict)
+    cancelled: dict[str, float] = field(default_factory=dict)
     left: int = 0
     ended: int = 0
     moved: float = field(default_factory=time.monotonic)
@@ -116,8 +128,11 @@ class _Sweeping:
 
     async def _take(self, run: str, rung: Rung) -> None:
         note = Note(reason=words(self.call.kill)[:2000], by=self.call.kill.by, fleet_knows=True)
+        handle = self.client.get_workflow_handle(run)
         try:
-            accepted = await step(self.client.get_workflow_handle(run), rung, note)
+            if rung == "terminate" and self._has_time(run) and await hears(handle):
+                return
+            accepted = await step(handle, rung, note)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:  # it has ended, and the index does not know yet
                 self.rungs[run] = self.rungs.get(run, rung)
@@ -129,5 +144,11 @@ class _Sweeping:
             raise
         self.rungs[run] = rung
         self.moved = time.monotonic()
+        if rung == "cancel":
+            self.cancelled[run] = self.moved
         if not accepted:
             log.warning("sweep.refused", run_id=run, rung=rung)
+
+    def _has_time(self, run: str) -> bool:
+        """Whether a run that hears is waited for: what it settles and tells is lost when it is terminated."""
+        return time.monotonic() - self.cancelled.get(run, 0.0) < CANCEL_PATIENCE + IN_ORDER

@@ -7,12 +7,27 @@ fails at night. It does no I/O: a worker loads it, a run records its ``spec()`` 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from pydantic import ValidationError
+
 from interlock.agent_tools import NAME, AgentTool
-from interlock.contracts import LONGEST, Account, AgentSpec, Limits, Models, OnUnknown, Price, Retry, Rung, ToolSpec
+from interlock.contracts import (
+    ACCOUNT_FIELDS,
+    LONGEST,
+    Account,
+    AgentSpec,
+    Limits,
+    Models,
+    OnUnknown,
+    Price,
+    Retry,
+    Rung,
+    ToolSpec,
+    explain,
+)
 from interlock.mcp_server import McpServer
 
 _MODEL = re.compile(r"[a-z][a-z0-9/_-]*:\S+")
@@ -26,6 +41,16 @@ DESCRIBED = 300
 
 MOST_ASKED = 10**9
 """Of output tokens, and of calls side by side."""
+
+_NAMED = {
+    "models": 'one "provider:model", or Models(simple=..., medium=..., complex=...)',
+    "limits": "Limits(...)",
+    "retry": "Retry(...)",
+    "prices": 'of the form {"provider:model": Price(...)}',
+    **dict.fromkeys(("max_parallel_tools", "max_output_tokens", "repeat_limit"), "a whole number"),
+    **dict.fromkeys(("approval_timeout", "cache_max_age"), "a number of seconds"),
+}
+"""What a field takes, as its author writes it."""
 
 AGENT_PARAMETERS: dict[str, Any] = {
     "type": "object",
@@ -89,8 +114,10 @@ class Agent:
     repeat_limit: int = 5
 
     def __post_init__(self) -> None:
+        self._keep_whole()
         if not NAME.fullmatch(self.name):
             raise ValueError(f"agent name {self.name!r}: use 1 to 64 of A-Z a-z 0-9 _ -")
+        self._check_kinds()
         for model in self.chosen.all():
             if not _MODEL.fullmatch(model):
                 raise ValueError(f"agent {self.name}: model {model!r} is not provider:model, e.g. openai:gpt-5-mini")
@@ -107,6 +134,40 @@ class Agent:
         if self.cache_scope not in ("user", "agent"):
             raise ValueError(f"agent {self.name}: cache_scope {self.cache_scope!r} is neither user nor agent")
         self._check_trust()
+        try:
+            self._recorded({}, ())  # what else does not fit what a run records of it
+        except ValidationError as error:
+            raise ValueError(f"agent {self.name}: {explain(error, AgentSpec)}") from None
+
+    def _keep_whole(self) -> None:
+        """Copies: a generator has an end. A list of tools is kept: an agent that calls itself is put into its own."""
+        if not isinstance(self.name, str):
+            raise TypeError(f"agent {self.name!r}: its name is not a text")
+        for name in ("tools", "accounts", "ladder"):
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise TypeError(f"agent {self.name}: {name} {given!r} is not a list")
+            if not (name == "tools" and isinstance(given, list)):
+                object.__setattr__(self, name, tuple(given))
+
+    def _check_kinds(self) -> None:
+        """What is read below, before a run records it, is of its kind."""
+        whole, seconds = int, int | float
+        expected = {
+            "models": str | Models, "limits": Limits, "retry": Retry, "prices": Mapping, "max_parallel_tools": whole,
+            "max_output_tokens": whole, "repeat_limit": whole, "approval_timeout": seconds, "cache_max_age": seconds,
+        }  # fmt: skip
+        for name, kind in expected.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise TypeError(f"agent {self.name}: {name} {value!r} is not {_NAMED[name]}")
+        accounts: Sequence[object] = self.accounts
+        if wrong := [each for each in accounts if not isinstance(each, Account)]:
+            said = f"accounts has {wrong[0]!r}, which is not Account(name, usd=..., window=...)"
+            raise TypeError(f"agent {self.name}: {said}")
+        for account in self.accounts:
+            if unknown := [each for each in re.findall(r"{[^}]*}", account.name) if each not in ACCOUNT_FIELDS]:
+                known = " and ".join(ACCOUNT_FIELDS)
+                raise ValueError(f"agent {self.name}: account {account.name!r} has {unknown[0]}; known are {known}")
 
     def _check_trust(self) -> None:
         if self.on_unknown not in get_args(OnUnknown):
@@ -161,6 +222,9 @@ class Agent:
             for each in self.tools
             if not isinstance(each, McpServer)
         )
+        return self._recorded(prices or {}, tools)
+
+    def _recorded(self, prices: Mapping[str, Price], tools: tuple[ToolSpec, ...]) -> AgentSpec:
         return AgentSpec(
             name=self.name,
             instructions=self.instructions,
@@ -168,7 +232,7 @@ class Agent:
             tools=tools,
             limits=self.own_limits,
             retry=self.retry,
-            prices={**(prices or {}), **self.prices},
+            prices={**prices, **self.prices},
             plan=self.plan,
             max_parallel_tools=self.max_parallel_tools,
             max_output_tokens=self.max_output_tokens,
@@ -181,4 +245,5 @@ class Agent:
             approval_timeout=self.approval_timeout,
             repeat_limit=self.repeat_limit,
             schema_bytes=sum(len(tool.model_dump_json().encode()) for tool in tools),
+            numbered=True,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -18,13 +18,23 @@ from temporalio.client import (
 from temporalio.service import RPCError
 
 from interlock.connection import PATIENCE, refused, valid
-from interlock.contracts import BreakerSettings, Configure, FleetStatus, KillOrder, Scope, Sweep
+from interlock.contracts import BreakerSettings, Configure, FleetStatus, Kill, KillOrder, Scope, Sweep
 from interlock.errors import BadRequest, NoWorker
 from interlock.fleet import FleetView
 from interlock.killing import ids_of_open_runs, open_runs
 from interlock.policies.switch import name
 
 T = TypeVar("T")
+
+
+def _covers(kills: Iterable[Kill], order: KillOrder) -> bool:
+    return any((each.scope, each.subject) == (order.scope, order.subject) for each in kills)
+
+
+def _order(scope: Scope, subject: str, reason: str, by: str) -> KillOrder:
+    if scope == "all" and subject:
+        raise BadRequest(f"scope 'all' takes no subject, and {subject!r} is one; of a user it is scope 'user'")
+    return valid(KillOrder, scope=scope, subject=subject, reason=reason, by=by)
 
 
 @dataclass(frozen=True)
@@ -48,13 +58,13 @@ class Fleet:
         then ends the open runs: ``sweep`` tells how far it is, ``open_runs`` how many there are.
 
         For a single run use ``Run.kill``, which makes sure that it ends."""
-        order = valid(KillOrder, scope=scope, subject=subject, reason=reason, by=by)
-        await self._signal("kill", order)
+        await self._signal("kill", _order(scope, subject, reason, by))
 
     async def release(self, scope: Scope, subject: str = "", reason: str = "", by: str = "client") -> None:
         """Let new runs in again. What was killed stays killed. Raises ``BadRequest`` when nothing was killed."""
-        order = valid(KillOrder, scope=scope, subject=subject, reason=reason, by=by)
-        if not any((each.scope, each.subject) == (scope, order.subject) for each in (await self.view()).kills.values()):
+        order = _order(scope, subject, reason, by)
+        # A kill that was given a moment ago may not be in the memo yet: then the switch itself is asked.
+        if not (_covers((await self.view()).kills.values(), order) or _covers((await self.status()).kills, order)):
             what = "everything is not killed" if scope == "all" else f"{scope} {subject!r} is not killed"
             raise BadRequest(f"{what}; interlock kills shows what is")
         await self._signal("release", order)
@@ -83,6 +93,11 @@ class Fleet:
             return (await self.client.count_workflows(open_runs(scope, subject, at), rpc_timeout=PATIENCE)).count
         return len([run async for run in ids_of_open_runs(self.client, scope, subject, at)])
 
+    async def failing(self) -> int:
+        """How often the task of its workflow has failed since it last went well: more than once or twice, and it does
+        nothing until that is mended. Needs no worker."""
+        return max(0, (await self._describe()).raw_description.pending_workflow_task.attempt - 1)
+
     async def _describe(self) -> WorkflowExecutionDescription:
         try:
             described = await self.client.get_workflow_handle(self.id).describe(rpc_timeout=PATIENCE)
@@ -99,11 +114,15 @@ class Fleet:
         try:
             return await asyncio.wait_for(request, PATIENCE.total_seconds())
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            raise NoWorker(f"fleet {self.id}: no worker answered; start one: python worker.py") from error
+            raise self._silent from error
         except WorkflowUpdateFailedError as error:
             raise BadRequest(getattr(error.cause, "message", "") or str(error.cause)) from error
         except RPCError as error:
-            raise refused(error, f"fleet {self.id}", self._missing) from error
+            raise refused(error, f"fleet {self.id}", self._missing, self._silent) from error
+
+    @property
+    def _silent(self) -> NoWorker:
+        return NoWorker(f"fleet {self.id}: no worker answered; start one: python worker.py")
 
     @property
     def _missing(self) -> NoWorker:

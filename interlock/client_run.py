@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from temporalio.client import (
@@ -14,12 +15,24 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
+from interlock import search_attributes as sa
 from interlock.client_fleet import Fleet
 from interlock.connection import PATIENCE, no_worker, refused, valid
-from interlock.contracts import AgentResult, Decision, Extension, KillOrder, Limits, Note, RunStatus, Steer, parse
+from interlock.contracts import (
+    AgentResult,
+    Decision,
+    Extension,
+    KillOrder,
+    Limits,
+    Note,
+    RunStatus,
+    Steer,
+    Usage,
+    parse,
+)
 from interlock.errors import BadRequest, InterlockError, RunFailed, RunNotFound
 from interlock.killing import Rung, how_ended, tell_fleet, walk
 
@@ -38,15 +51,29 @@ class Run:
         return self.handle.id
 
     async def result(self) -> AgentResult:
-        """Wait for the end. A killed or cancelled run gives its ``AgentResult`` too.
+        """Wait for the end. A killed or cancelled run gives its ``AgentResult`` too: of one that was cancelled, which
+        Temporal keeps no result of, what its status says; without a worker, what is in its search attributes.
 
         Raises ``RunFailed`` when the run could not begin, or was terminated or timed out."""
         try:
             return await self.handle.result()
         except WorkflowFailureError as error:
+            if isinstance(error.cause, CancelledError):
+                return await self._cancelled()
             return _result_of(self.id, error)
         except RPCError as error:
             raise explain(error, self.id) from error
+
+    async def _cancelled(self) -> AgentResult:
+        result = AgentResult(outcome="cancelled", output="", source="notice", reason="cancelled")
+        try:
+            said = await self.status()
+        except InterlockError:
+            found = (await self._ask(self.handle.describe(rpc_timeout=PATIENCE))).typed_search_attributes
+            cost = Usage(usd=Decimal(str(found.get(sa.AGENT_COST_USD) or 0)))
+            steps, tool_calls = found.get(sa.AGENT_STEPS) or 0, found.get(sa.AGENT_TOOL_CALLS) or 0
+            return result.model_copy(update={"usage": cost, "steps": steps, "tool_calls": tool_calls})
+        return result.model_copy(update={"usage": said.usage, "steps": said.step, "tool_calls": said.tool_calls})
 
     async def status(self) -> RunStatus:
         """What the run itself says. Needs a worker, also for a closed run."""
@@ -126,8 +153,8 @@ def _result_of(id: str, error: WorkflowFailureError) -> AgentResult:
                 raise RunFailed(f"run {id}: {killed.message}; {unread}") from None
         case ApplicationError(message=message):
             raise RunFailed(f"run {id}: {message}") from error
-        case CancelledError():
-            return AgentResult(outcome="cancelled", output="", source="notice", reason="cancelled")
+        case TerminatedError() as ended:
+            raise RunFailed(f"run {id} was terminated: {ended}") from error
         case cause:
             raise RunFailed(f"run {id}: {cause}") from error
 

@@ -171,7 +171,14 @@ def _refuse_taken(port: int) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    """A port on loopback for a server that starts in the next minute.
+
+    A connection over it that the near end has closed keeps it in TIME_WAIT: the system then gives it to nobody who
+    asks for any port, while a server that asks for this one has it. Without, two that start at a time may be given
+    the same."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as far:
+            probe.accept()[0].close()
+            far.recv(1)  # until the near end is closed: who closes first waits
         return port

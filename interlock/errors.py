@@ -28,6 +28,7 @@ Action: TypeAlias = Literal["retry", "route_around", "give_up"]
 Fate: TypeAlias = Literal["unknown", "unbilled", "billed"]
 Kind: TypeAlias = Literal[
     "InvalidTask",
+    "AgentElsewhere",
     "UnknownAgent",
     "UnpricedModel",
     "RunKilled",
@@ -70,6 +71,7 @@ TABLE: MappingProxyType[Kind, Action] = MappingProxyType(
         "CallStopped": "give_up",  # the run was cancelled or killed while the call was in flight
         "RunKilled": "give_up",
         "InvalidTask": "give_up",
+        "AgentElsewhere": "retry",  # this worker does not have it, and others of the queue may: one is asked in a while
         "UnknownAgent": "give_up",
         "UnpricedModel": "give_up",
         "TranscriptMismatch": "give_up",  # history and call disagree: a defect, never the provider's fault

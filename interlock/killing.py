@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import structlog
+from temporalio.api.workflow.v1 import PendingWorkflowTaskInfo
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import (
     Client,
@@ -44,6 +45,9 @@ CANCEL_PATIENCE = 3.0
 
 IN_ORDER = 10.0
 """Seconds more that a run is given which has heard of its end: it settles with its accounts, and says what it did."""
+
+JUST_COME = 0.5
+"""Seconds after which a workflow task that is still the same waits for somebody."""
 
 _REQUEST = timedelta(seconds=4)
 _LISTED = timedelta(seconds=10)
@@ -134,7 +138,7 @@ async def walk(handle: WorkflowHandle[Any, Any], note: Note, drop: Callable[[Not
                 log.warning("kill.fleet_not_told", run_id=handle.id, error=error.message)
         if accepted and await ended_within(handle, patience):
             return taken
-        if rung == "cancel" and await _hears(handle) and await ended_within(handle, IN_ORDER):
+        if rung == "cancel" and await hears(handle) and await ended_within(handle, IN_ORDER):
             return taken
     if not await ended_within(handle, 0):
         raise BadRequest(f"run {handle.id} is still open: the server has terminated nothing; ask whoever runs it")
@@ -155,10 +159,25 @@ async def _described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescr
         return None
 
 
-async def _hears(handle: WorkflowHandle[Any, Any]) -> bool:
-    """Whether it has taken in all that it was told: a task of one that cannot waits, or fails again and again."""
+async def hears(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether it takes in what it is told: a task of one that cannot waits, or fails again and again. One that has only
+    just come is looked at twice."""
+    if (task := await _waiting(handle)) is None:
+        return True
+    if task.attempt != 1:
+        return False
+    await asyncio.sleep(JUST_COME)
+    again = await _waiting(handle)
+    return again is None or (again.attempt == 1 and again.scheduled_time != task.scheduled_time)
+
+
+async def _waiting(handle: WorkflowHandle[Any, Any]) -> PendingWorkflowTaskInfo | None:
+    """The workflow task that is not done. One that was paused by Temporal's own command never is."""
     described = await _described(handle)
-    return described is not None and not described.raw_description.HasField("pending_workflow_task")
+    if described is None:
+        return PendingWorkflowTaskInfo()
+    raw = described.raw_description
+    return raw.pending_workflow_task if raw.HasField("pending_workflow_task") else None
 
 
 def ended_as(described: WorkflowExecution) -> str | None:

@@ -1,7 +1,8 @@
 """Time-outs, retry policy and summary of each call: the only place that says how patient we are.
 
 Temporal retries; client libraries make one request a try. Every policy is bounded, because an unbounded one
-turns a permanent failure into an endless one. Options may change freely: they are no part of a replay.
+turns a permanent failure into an endless one. Options may change freely, but for the ids among them: they are no part
+of a replay.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ RESOLVE_RETRY = Retry(attempts=100, initial=0.2, maximum=5.0)
 refuses new runs, and none should fail of that. Not a time-out: a run that no worker serves waits for one."""
 
 
+RESOLVE_ELSEWHERE = 8
+"""How often an agent is asked for where other workers of the queue may have it: over about ten seconds."""
+
+
 def resolve_agent(task: AgentTask) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         priority=turn(task),
@@ -75,11 +80,11 @@ def resolve_agent(task: AgentTask) -> workflow.ActivityConfig:
 
 
 def model(
-    task: AgentTask, call: ModelCall, *, seconds: float, left: float | None, summary: str
+    task: AgentTask, call: ModelCall, *, id: str, seconds: float, left: float | None, summary: str
 ) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         priority=turn(task),
-        activity_id=call.key,
+        activity_id=id,
         start_to_close_timeout=_span(seconds),
         schedule_to_close_timeout=None if left is None else _span(left),
         heartbeat_timeout=HEARTBEAT_TIMEOUT,

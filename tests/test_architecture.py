@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import source_root
+from tests.root import source_root
 
 PURE = (
     "interlock/contracts/",

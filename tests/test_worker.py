@@ -18,14 +18,14 @@ from temporalio.api.operatorservice.v1 import (
 )
 from temporalio.client import Client
 
-from interlock.embedded import start_server
+from interlock.embedded import free_port, start_server
 from interlock.errors import InterlockError, NoServer
 from interlock.registration import register_search_attributes
 from interlock.search_attributes import SEARCH_ATTRIBUTES
 from interlock.testing import temporal_server
 from interlock.worker_flags import parse
 from tests import warm
-from tests.conftest import source_root
+from tests.root import source_root
 
 GOOD = '''
 from interlock import Agent, tool
@@ -71,6 +71,8 @@ one = Agent(name="one", instructions="", models=m.model, tools=[look])
         (GOOD + 'two = Agent(name="two", instructions="", models="gpt-5")', "bad", "'gpt-5' is not provider:model"),
         (GOOD + 'two = Agent(name="two", instructions="", models="nosuch:gpt-5")', "bad", "nosuch:gpt-5"),
         (GOOD + 'two = Agent(name="two", instructions="", models="scripted:x")', "bad", "known: scripted:m"),
+        ('raise SystemExit("bye")', "bad", "--agents bad: SystemExit: bye"),
+        (GOOD, ":one", "--agents ':one': it names no module"),
     ],
 )
 async def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, source: str, reference: str, said: str) -> None:
@@ -108,6 +110,14 @@ async def test_a_port_that_somebody_listens_on_is_not_joined(which: str) -> None
         port = other.getsockname()[1]
         with pytest.raises(NoServer, match=f"port {port} on 127.0.0.1 cannot be had"):
             await start_server(**{which: port})
+
+
+def test_a_free_port_is_kept_for_the_server_it_was_chosen_for() -> None:
+    port = free_port()
+    with socket.socket() as anybody, pytest.raises(OSError, match="in use"):
+        anybody.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)):
+        pass
 
 
 async def test_the_queue_of_the_runs_is_not_the_fleets(tmp_path: Path) -> None:
@@ -172,3 +182,18 @@ async def test_search_attributes_are_registered_where_they_are_missing(tmp_path:
         assert "search attributes are missing in namespace default and could not be added (" in said
         command = "temporal operator search-attribute create --namespace default --name AgentCostUsd --type Double"
         assert said.endswith(f"An operator adds them with: {command}")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "not an address", ":"])
+async def test_an_address_that_is_none_is_one_line(address: str, tmp_path: Path) -> None:
+    said = await refused(tmp_path, "--agents", "tests.chaos.spenders", TEMPORAL_ADDRESS=address, PYTHONPATH=".")
+    assert said.startswith(f"worker.py: cannot connect to '{address}': ")
+    assert said.endswith("TEMPORAL_ADDRESS takes HOST:PORT")
+
+
+async def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "temporal.toml").write_text("x = [")
+    said = await refused(
+        tmp_path, "--agents", "tests.chaos.spenders", TEMPORAL_CONFIG_FILE=str(tmp_path / "temporal.toml")
+    )
+    assert said.startswith("worker.py: the Temporal configuration cannot be read: ")

@@ -53,8 +53,12 @@ with workflow.unsafe.imports_passed_through():
         UserMessage,
     )
     from interlock.policies import approval, details, limit
-    from interlock.policies.degradation import Trouble
+    from interlock.policies.degradation import Trouble, cut_off
     from workflows.failed_calls import TurnFailed
+
+PLAN_PROMPT = "First write a short plan: the steps you will take, in order. Do not call tools yet."
+WHOLE_PROMPT = "Your last answer was cut off. Please give it again, as a whole."
+CARRY_OUT_PROMPT = "Now carry out the plan."
 
 
 @workflow.defn(name="AgentRun")
@@ -98,6 +102,7 @@ class AgentRun:
                 await resolving.resolve(run)
             else:  # carried over: by continue-as-new, or from another run's conversation
                 run.enter("paused" if run.paused else "running")
+            await pausing.unpaused(run)
             if run.tier is None:
                 run.tier = await model_turn.classify(run) if run.task.complexity == "auto" else run.task.complexity
             if run.spec.plan and run.messages == 0:
@@ -125,14 +130,15 @@ class AgentRun:
             return None
         if reply.message.calls:
             await tool_calls.perform(run, reply)
-        elif not run.steering:
-            if run.cut_to is not None and pausing.for_money(run, f"the answer was cut off: {run.cut_to}"):
-                run.delta.append(UserMessage(text=model_turn.WHOLE_PROMPT))
-                return None
-            cut = "the answer was cut off by its length" if reply.finish == "length" else None
-            cut = f"the answer was cut off: {run.cut_to}" if run.cut_to is not None else cut
-            return run.result("degraded" if cut else "completed", reply.message.text, "model", cut)
-        return None
+            return None
+        run.answered = reply.message.text
+        if run.steering:
+            return None
+        cut = cut_off(run.cut_to, reply.finish)
+        if cut and run.cut_to is not None and pausing.for_money(run, cut):
+            run.delta.append(UserMessage(text=WHOLE_PROMPT))
+            return None
+        return run.result("degraded" if cut else "completed", reply.message.text, "model", cut)
 
     async def _taken(self, purpose: Purpose = "step", *, tools: bool = True) -> ModelReply | None:
         """One turn. ``None``: there is no money for it, and the run waits for some."""
@@ -147,11 +153,11 @@ class AgentRun:
     @around.a_plan
     async def _plan(self) -> None:
         run = self._run
-        run.delta.append(UserMessage(text=model_turn.PLAN_PROMPT))
+        run.delta.append(UserMessage(text=PLAN_PROMPT))
         while (reply := await self._taken("plan", tools=False)) is None:
             await pausing.unpaused(run)
         tool_calls.refuse(run, reply, "Not run: this was the time to plan.")
-        run.delta.append(UserMessage(text=model_turn.CARRY_OUT_PROMPT))
+        run.delta.append(UserMessage(text=CARRY_OUT_PROMPT))
 
     def seen_as(self) -> dict[str, object]:
         """Whose its log lines are: ``interlock.telemetry.logs`` asks, for each of them."""
@@ -186,6 +192,7 @@ class AgentRun:
         """Tell the model something before its next turn: ``{message, by}``."""
         if (steer := reading.signal(self._run, Steer, args, "steer")) is not None:
             self._run.steering.append(UserMessage(text=steer.message))
+            self._run.steered = True
 
     @workflow.signal
     def child_ended(self, *args: Any) -> None:

@@ -38,7 +38,7 @@ def a_run(method: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Corout
     @functools.wraps(method)
     async def watched(self: Any, *args: Any) -> R:
         run: Run = self._run
-        continued = run.resolved
+        continued = workflow.info().continued_run_id is not None
         with stage(names.span_run(run.task.agent), _about(run, continued=continued)) as span:
             run.told.span, run.told.spent = span, run.spent
             run.begun = run.begun or workflow.info().start_time

@@ -61,7 +61,7 @@ async def ask(run: Run, question: PendingApproval) -> Decided:
     if run.waiting.pop(question.call_id, None) is not None:
         _close(run, Decided(call_id=question.call_id, verdict="expired", at=workflow.now()))
     _waits(run)
-    return next(each for each in reversed(run.decided) if each.call_id == question.call_id)
+    return run.answers.pop(question.call_id)
 
 
 def decide(run: Run, decision: Decision) -> None:
@@ -75,6 +75,7 @@ def decide(run: Run, decision: Decision) -> None:
 
 
 def _close(run: Run, decided: Decided) -> None:
+    run.answers[decided.call_id] = decided  # for whoever asked: more than are remembered may come in one task
     run.decided = (*run.decided, decided)[-KEPT_DECISIONS:]
 
 

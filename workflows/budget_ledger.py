@@ -8,7 +8,6 @@ forgotten, and it goes on as it was when a worker with the key is back.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -23,7 +22,6 @@ with workflow.unsafe.imports_passed_through():
     from interlock.accounts import account_of
     from interlock.contracts import (
         AccountLimit,
-        Alert,
         AuditCall,
         LeaseReply,
         LeaseRequest,
@@ -32,16 +30,14 @@ with workflow.unsafe.imports_passed_through():
         Observation,
         Settlement,
         SettleReply,
-        parse,
+        parse_one,
     )
     from interlock.policies import alerts, anomaly, details, leasing, ledger, spending
     from interlock.telemetry import names
+    from workflows.raising import Raising
     from workflows.seen import warn
 
 M = TypeVar("M", bound=BaseModel)
-
-MOST_AT_ONCE = 20
-"""Alerts under way side by side."""
 
 
 @workflow.defn(name="BudgetLedger")
@@ -51,13 +47,11 @@ class BudgetLedger:
         account = account_of(workflow.info().workflow_id)
         self._lost: str | None = None
         try:
-            self._state = _one(LedgerState, args)
+            self._state = parse_one(LedgerState, args)
         except ValueError as error:
             self._state = LedgerState(account=account)  # it was begun with nothing, or with nonsense; or:
             self._lost = _lost(account, error) if workflow.info().continued_run_id is not None else None
-        self._alerts: list[Alert] = []
-        self._telling: set[asyncio.Task[None]] = set()
-        self._ignored = 0
+        self._alerts = Raising(self._state.settings.alerts_at_once)
 
     @workflow.run
     async def run(self, *args: Any) -> None:
@@ -69,11 +63,6 @@ class BudgetLedger:
                 await workflow.wait_condition(partial(self._has_work, held), timeout=span if held else None)
             except TimeoutError:
                 await self._audit()
-            while self._may_tell():
-                # Beside the watch: a webhook that hangs must not keep the money of a dead run.
-                task = asyncio.create_task(self._alert(self._alerts.pop(0)))
-                self._telling.add(task)
-                task.add_done_callback(self._telling.discard)
         workflow.continue_as_new(self._state)
 
     def _read(self) -> None:
@@ -83,18 +72,16 @@ class BudgetLedger:
 
     def _asked(self, model: type[M], args: tuple[Any, ...]) -> M:
         self._read()  # a handler may come before ``run``
-        return _one(model, args)
+        return parse_one(model, args)
 
     def _has_work(self, held: bool) -> bool:
-        return self._may_tell() or self._may_continue() or bool(self._state.leases) != held
-
-    def _may_tell(self) -> bool:
-        return bool(self._alerts) and len(self._telling) < MOST_AT_ONCE
+        return self._may_continue() or bool(self._state.leases) != held
 
     def _may_continue(self) -> bool:
         """Not with alerts that nobody has heard: the state says that they were told."""
-        untold = bool(self._alerts or self._telling)
-        return workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished() and not untold
+        if self._alerts.under_way:
+            return False
+        return workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished()
 
     async def _audit(self) -> None:
         """Charge the leases of runs that ended without settling: terminated, timed out, lost."""
@@ -114,13 +101,8 @@ class BudgetLedger:
     def _tell(self) -> None:
         """Tell people of the shares of the limit that are spent now."""
         self._state, shares = spending.news(self._state)
-        self._alerts += [alerts.account_limit(self._state, share, workflow.now()) for share in shares]
-
-    async def _alert(self, alert: Alert) -> None:
-        try:
-            await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
-        except ActivityError as error:
-            warn(names.ALERT_FAILED, key=alert.key, error=str(error.cause))
+        for share in shares:
+            self._alerts.add(alerts.account_limit(self._state, share, workflow.now()))
 
     # -- handlers -------------------------------------------------------------------------------------------
 
@@ -168,15 +150,15 @@ class BudgetLedger:
     def observe(self, *args: Any) -> None:
         """Tell what a run cost: ``{run, usd, outcome}``."""
         try:
-            seen = _one(Observation, args)
+            seen = parse_one(Observation, args)
         except ValueError as error:
-            self._ignored += 1
+            self._state = self._state.model_copy(update={"ignored_signals": self._state.ignored_signals + 1})
             warn(names.SIGNAL_IGNORED, signal="observe", error=str(error))
             return
         why = anomaly.cost_outlier(self._state.settings, self._state.costs, seen.usd)
         self._state = ledger.observe(self._state, seen)
         if why is not None:
-            self._alerts.append(alerts.cost_outlier(self._state.account, seen, why))
+            self._alerts.add(alerts.cost_outlier(self._state.account, seen, why))
 
     @workflow.query
     def status(self, *args: Any) -> LedgerStatus:
@@ -193,9 +175,3 @@ def _lost(account: str, error: ValueError) -> str:
         f"account {account}: what it has spent and lent cannot be read here: {error}. Start a worker with the key; "
         "if it is lost, terminate this workflow: the account then begins again at zero"
     )
-
-
-def _one(model: type[M], args: tuple[Any, ...]) -> M:
-    if len(args) != 1:
-        raise ValueError(f"takes one JSON object; {len(args)} were given")
-    return parse(model, args[0])

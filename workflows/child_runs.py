@@ -35,9 +35,6 @@ from workflows.child import Child, how_ended
 from workflows.following import follow
 from workflows.run_state import Run
 
-LONGEST_ID = 250
-"""The server refuses ids of more than 1000 bytes, and what is refused there wedges the run."""
-
 
 async def perform(run: Run, spec: ToolSpec, call: CallPart) -> ToolResult:
     """Run the agent that ``spec`` stands for. Raises ``CancelledError`` when this run ends meanwhile."""
@@ -54,11 +51,11 @@ async def perform(run: Run, spec: ToolSpec, call: CallPart) -> ToolResult:
     if isinstance(given, Refusal):
         run.report.over(call.call_id)
         return ToolResult(content=f"Not run: {given.reason}.", is_error=True)
-    child = Child(id=_id(call), agent=agent, given=given)
+    child = Child(id=_id(call, run.spec.longest_id), agent=agent, given=given)
     run.children[call.call_id] = child
     following = asyncio.create_task(follow(run, child))
     try:
-        ended, cut_off = await _until_ended(run, child, _task(run, call, child))
+        ended, cut_off = await until_ended(run, child, asyncio.create_task(_work(child, _task(run, call, child))))
     except BaseException:
         following.cancel()
         raise
@@ -94,10 +91,10 @@ def _depth(run: Run) -> int:
     return 0 if run.task.parent is None else run.task.parent.depth
 
 
-def _id(call: CallPart) -> str:
+def _id(call: CallPart, longest: int) -> str:
     """``analyst-why-did-checkout-fail-3f2a9c-s2c1``: what it belongs to, and which call of it this is."""
     parent = workflow.info().workflow_id
-    if len(parent) > LONGEST_ID:
+    if len(parent) > longest:
         parent = f"{parent[:100]}-{hashlib.sha256(parent.encode()).hexdigest()[:16]}"
     return f"{parent}-{call.call_id}"
 
@@ -135,16 +132,17 @@ def _attributes(task: AgentTask) -> TypedSearchAttributes:
 # -- its end ----------------------------------------------------------------------------------------------------
 
 
-async def _until_ended(run: Run, child: Child, task: AgentTask) -> tuple[Ended, bool]:
+async def until_ended(run: Run, child: Child, work: asyncio.Task[Ended]) -> tuple[Ended, bool]:
     """How it ended; and whether this run is killed or cancelled, and has only waited for it to say so."""
-    work = asyncio.create_task(_work(child, task))
     cut_off = False
     while True:
         try:
             return await asyncio.shield(work), cut_off
         except asyncio.CancelledError:
-            if work.done():
+            if work.cancelled():
                 raise  # this worker gives the run up; or the other one was never started
+            if work.done():  # it ended in the task in which this run is
+                return work.result(), True
         if not cut_off:
             cut_off = True
             await _end(run, child, work)

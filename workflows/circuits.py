@@ -23,16 +23,15 @@ class Circuits:
 
     def met(self, run: Run, model: str, error: ActivityError) -> None:
         """Remember the breaker when that is what a call of ``model`` failed at."""
-        if (retry_at := retry_time(error)) is not None:
+        if (retry_at := met(run, model, error)) is not None:
             self.open[model] = retry_at
-            run.circuits[model] = f"open until {retry_at:%H:%M:%S} UTC"
 
     async def wait(self, run: Run, left: float | None, failed: dict[str, str]) -> bool:
         """Wait, durably, for the first breaker that may be tried, and let its models be asked again. ``False``: none is
         open, or the run has not the time. A pause ends the wait: its time does not count, and it may be long."""
         run.go_on()
         patience = run.spec.bounds.breaker_wait - self.waited if left is None else left
-        delay = until_retry(self.open, workflow.now(), workflow.random().random(), patience)
+        delay = until_retry(run.spec.bounds, self.open, workflow.now(), workflow.random().random(), patience)
         if delay is None:
             return False
         run.enter("waiting_breaker")
@@ -50,6 +49,13 @@ class Circuits:
             failed.pop(model, None)
         self.open = {}
         return True
+
+
+def met(run: Run, what: str, error: ActivityError) -> datetime | None:
+    """Let the run's status say so, when a breaker is what a call failed at; from when on it may be tried again."""
+    if (retry_at := retry_time(error)) is not None:
+        run.circuits[what] = f"open until {retry_at:%H:%M:%S} UTC"
+    return retry_at
 
 
 def retry_time(error: ActivityError) -> datetime | None:

@@ -25,13 +25,13 @@ class TurnFailed(Exception):
     refusal: Refusal | None = None
 
 
-def explain(error: ActivityError) -> str:
-    """Why a call failed, in words, when another model may be asked instead. Raises when none may."""
+def explain(model: str, error: ActivityError) -> str:
+    """Why a call of ``model`` failed, in words, when another model may be asked instead. Raises when none may."""
     match error.cause:
         case ApplicationError(type=kind, message=message):
             if action_for(kind) == "give_up":
                 raise TurnFailed(f"{kind}: {message}", "money" if kind == "BudgetExceeded" else "models")
-            return f"{kind}: {message}"
+            return f"{kind}: {message.removeprefix(f'{model}: ')}"  # whoever tells of several names each
         case TimedOut():
             return "ModelTimeout: no worker reported an answer in time"
         case _:

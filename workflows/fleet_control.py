@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Stopped,
         Sweep,
         parse,
+        parse_one,
     )
     from interlock.fleet import FleetView
     from interlock.policies import breaker, breakers, details, fleet, room, switch
@@ -136,7 +137,7 @@ class FleetControl:
         """A signal that cannot be read is counted, logged and ignored: one that raised would deafen the switch."""
         told: Report | KillOrder
         try:
-            told = _one(Report, args) if signal == "report" else _one(KillOrder, args)
+            told = parse_one(Report, args) if signal == "report" else parse_one(KillOrder, args)
         except ValueError as error:
             ignored = self._state.ignored_signals + 1
             self._state = self._state.model_copy(update={"ignored_signals": ignored})
@@ -177,7 +178,7 @@ class FleetControl:
     @workflow.update
     def acquire_probe(self, *args: Any) -> ProbeReply:
         """Be the one call that tries a dependency that was down: ``{dependency, worker}``."""
-        asked = _one(AcquireProbe, args)
+        asked = parse_one(AcquireProbe, args)
         self._hear()  # what came before it
         found = self._state.breakers.get(asked.dependency)
         if found is None:
@@ -191,12 +192,12 @@ class FleetControl:
 
     @acquire_probe.validator
     def _acquirable(self, *args: Any) -> None:
-        _one(AcquireProbe, args)
+        parse_one(AcquireProbe, args)
 
     @workflow.update
     def configure(self, *args: Any) -> FleetStatus:
         """How a dependency's breaker judges, or all that have no settings of their own: ``{dependency, settings}``."""
-        asked = _one(Configure, args)
+        asked = parse_one(Configure, args)
         if asked.dependency:
             settings = {**self._state.settings, asked.dependency: asked.settings}
             self._become(self._state.model_copy(update={"settings": settings}))
@@ -206,7 +207,7 @@ class FleetControl:
 
     @configure.validator
     def _configurable(self, *args: Any) -> None:
-        if (why := room.too_many_settings(self._state, _one(Configure, args).dependency)) is not None:
+        if (why := room.too_many_settings(self._state, parse_one(Configure, args).dependency)) is not None:
             raise ValueError(why)
 
     @workflow.query
@@ -226,9 +227,3 @@ class FleetControl:
     def current_details(self) -> str:
         """For ``interlock.current_details``, which asks when somebody looks."""
         return details.of_fleet(self.status(), workflow.info().workflow_id)
-
-
-def _one(model: type[M], args: tuple[Any, ...]) -> M:
-    if len(args) != 1:
-        raise ValueError(f"takes one JSON object; {len(args)} were given")
-    return parse(model, args[0])

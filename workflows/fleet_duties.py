@@ -11,11 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from interlock import options, ports
 from interlock.contracts import Alert, Breaker, FleetSettings, Kill, KillOrder, Note, Sweep, SweepCall
 from interlock.policies import alerts
-from interlock.telemetry import names
-from workflows.seen import warn
-
-MOST_AT_ONCE = 20
-"""Alerts under way side by side: a webhook that hangs holds each for a while."""
+from workflows.raising import Raising
 
 
 class Duties:
@@ -24,8 +20,7 @@ class Duties:
     def __init__(self, rules: FleetSettings, swept: Callable[[str, Kill, Sweep], None]) -> None:
         self._rules = rules
         self._swept = swept
-        self._alerts: list[Alert] = []
-        self._telling: set[asyncio.Task[None]] = set()
+        self._alerts = Raising(rules.alerts_at_once)
         self._sweeps: dict[str, tuple[Kill, asyncio.Task[None]]] = {}
         self._untold: dict[str, KillOrder] = {}
         self._runs_told: set[asyncio.Task[None]] = set()
@@ -40,7 +35,7 @@ class Duties:
 
     @property
     def alerting(self) -> bool:
-        return bool(self._alerts or self._telling)
+        return self._alerts.under_way
 
     def stop(self) -> None:
         """Before continuing as new: sweeps are begun again by the next execution."""
@@ -108,23 +103,8 @@ class Duties:
         self._alert(alerts.anomaly_kill(order))
 
     def _alert(self, alert: Alert) -> None:
-        if len(self._alerts) < self._rules.kept_alerts:
-            self._alerts.append(alert)
-        self._raise_some()
-
-    def _raise_some(self, done: asyncio.Task[None] | None = None) -> None:
-        if done is not None:
-            self._telling.discard(done)
-        while self._alerts and len(self._telling) < MOST_AT_ONCE:
-            task = asyncio.create_task(self._raise(self._alerts.pop(0)))
-            self._telling.add(task)
-            task.add_done_callback(self._raise_some)
-
-    async def _raise(self, alert: Alert) -> None:
-        try:
-            await workflow.execute_activity_method(ports.Alerts.alert, alert, **options.alert(alert.text))
-        except ActivityError as error:
-            warn(names.ALERT_FAILED, key=alert.key, error=str(error.cause))
+        if self._alerts.waiting < self._rules.kept_alerts:
+            self._alerts.add(alert)
 
 
 def _same(killed: Kill, wanted: Kill | None) -> bool:

@@ -25,13 +25,10 @@ from interlock.contracts import (
 from interlock.policies import budget, limit, money
 from interlock.policies.budget import Kept, Refusal, Room
 from interlock.policies.prices import most
+from interlock.policies.windows import IN_WORDS
 from interlock.telemetry import names
 from workflows import seen
 from workflows.run_state import Run
-
-CLASSIFY_OUTPUT = 64
-CLASSIFY_BYTES = 512
-"""More than the question around a task that is to be classified has."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,11 @@ def _ask(run: Run, model: str, purpose: Purpose, *, tools: bool) -> Ask:
     if run.last_model == model and run.last_tokens and purpose != "classify":
         known = run.last_tokens
     delta_bytes = sum(budget.sent_bytes(spec.bounds, message) for message in run.delta)
-    delta_bytes += CLASSIFY_BYTES if purpose == "classify" else 0
+    delta_bytes += spec.bounds.classify_bytes if purpose == "classify" else 0
     input_tokens = budget.input_bound(
         spec.bounds, run.bytes, delta_bytes, len(run.delta), known, tools=tools, open_windows=len(run.open_windows)
     )
-    output = CLASSIFY_OUTPUT if purpose == "classify" else spec.max_output_tokens
+    output = spec.bounds.classify_output if purpose == "classify" else spec.max_output_tokens
     kept = budget.NOTHING
     if purpose != "final" and "final_answer" in spec.ladder:
         kept = budget.keep(spec.bounds, spec.prices[_cheapest(run)], input_tokens, output)
@@ -180,12 +177,9 @@ def _refused(account: Account, reply: LeaseReply | str) -> str:
         return reply
     # An operator's limit outranks the one the agent declares.
     in_force = account.usd if reply.limit_usd is None else reply.limit_usd
-    window = _WINDOWS[reply.window or account.window]
+    window = IN_WORDS[reply.window or account.window]
     said = f"account {account.name}: its {money.dollars(in_force)} for {window} is spent"
     return said if reply.window_ends is None else f"{said}; the window ends {reply.window_ends:%Y-%m-%d %H:%M} UTC"
-
-
-_WINDOWS = {"day": "the day", "month": "the month", "total": "all time"}
 
 
 async def settle(run: Run) -> None:

@@ -26,6 +26,9 @@ async def step_down(run: Run, trouble: Trouble) -> AgentResult:
                 if answer is not None:
                     return run.result("degraded", answer, "final_answer", reason)
                 reason = f"{reason}; no final answer: {why_not}"
+            case "cache" | "notice" if run.answered:
+                # What it had answered before it was told more, or asked for the whole of it.
+                return run.result("degraded", run.answered, "model", reason)
             case "cache":
                 found = await _recalled(run)
                 if found.output is not None and found.as_of is not None:

@@ -29,9 +29,6 @@ from workflows.failed_calls import TurnFailed, attempts_made, explain, timed_out
 from workflows.killed import stopped
 from workflows.run_state import Run
 
-PLAN_PROMPT = "First write a short plan: the steps you will take, in order. Do not call tools yet."
-WHOLE_PROMPT = "Your last answer was cut off. Please give it again, as a whole."
-CARRY_OUT_PROMPT = "Now carry out the plan."
 CLASSIFY_PROMPT = (
     "How hard is the task below? simple: one look-up or a short answer. medium: several steps. complex: long "
     "reasoning or many sources. Answer with one word: simple, medium or complex.\n\n{input}"
@@ -58,7 +55,7 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True, thrif
         try:
             reply = await _execute(run, call)
         except ActivityError as error:
-            failed[choice.model] = explain(error)
+            failed[choice.model] = explain(choice.model, error)
             circuits.met(run, choice.model, error)
             if timed_out(error) and _out_of_time(run, purpose, margin=1.0):
                 raise TurnFailed(_time_is_spent(run), "time") from error
@@ -78,7 +75,7 @@ async def take(run: Run, purpose: Purpose = "step", *, tools: bool = True, thrif
 
 
 async def classify(run: Run) -> Tier:
-    """The tier of a task whose complexity is ``auto``: the cheapest model is asked, once. Whatever goes wrong:
+    """The tier of a task whose complexity is ``auto``: the model for simple ones is asked, once. Whatever goes wrong:
     medium."""
     model = run.spec.models.simple
     prompt = UserMessage(text=CLASSIFY_PROMPT.format(input=run.task.input))
@@ -164,7 +161,12 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
             ports.Models.model,
             call,
             **options.model(
-                run.task, call, seconds=limit.call_seconds(run.limits, left), left=left, summary=_summary(run, call)
+                run.task,
+                call,
+                id=_id(run, call),
+                seconds=limit.call_seconds(run.limits, left),
+                left=left,
+                summary=_summary(run, call),
             ),
         )
     except ActivityError as error:
@@ -181,6 +183,11 @@ async def _execute(run: Run, call: ModelCall) -> ModelReply:
     run.report.over(call.key)
     run.told.attempted(call.model, reply.attempts)
     return reply
+
+
+def _id(run: Run, call: ModelCall) -> str:
+    """Of its activity, which a replay compares."""
+    return f"model-{run.calls}" if run.spec.numbered else call.key
 
 
 def _seconds_left(run: Run, purpose: Purpose) -> float | None:

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from interlock import options, ports
 from interlock.contracts import CallPart, Seen, ToolCall, ToolMessage, ToolResult, ToolSpec
 from interlock.policies import backoff, limit
-from workflows import child_runs, fates, pausing, relying
+from workflows import child_runs, circuits, fates, pausing, relying
 from workflows.answers import DESCRIBED, answer, describe, refused
 from workflows.call_report import certainly_not
 from workflows.fates import Unknown
@@ -24,7 +24,7 @@ FAILED_BEFORE = "An attempt before that had failed."
 
 async def make(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen]) -> ToolMessage | Unknown:
     """Make a call, when nothing is against it any more: not before, and not a moment later."""
-    rounds, tried = 0, False
+    rounds, asked, tried = 0, 0, False
 
     def not_made(why: str) -> ToolMessage | Unknown:
         """Once an attempt of it may have taken effect, nobody can say that nothing was done."""
@@ -38,7 +38,10 @@ async def make(run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen]) 
         await pausing.unpaused(run)
         if (earlier := relying.used_again(run, spec, call)) is not None:
             return earlier
-        go = await relying.ready(run, spec, call, basis, lambda need, asked: attempt(run, need, asked), tried=tried)
+        go = await relying.ready(
+            run, spec, call, basis, lambda need, what: attempt(run, need, what), asked=asked, tried=tried
+        )
+        asked += 1
         if isinstance(go, str):
             return not_made(go)
         if run.paused is not None:
@@ -129,7 +132,7 @@ async def _execute(
     if spec.agent is not None:
         return await child_runs.perform(run, spec, call)
     retry = spec.retry or run.spec.retry
-    result: ToolResult = await workflow.execute_activity(
+    work = workflow.execute_activity(
         f"{ports.TOOL_PREFIX}{spec.name}",
         ToolCall(
             call_id=call.call_id,
@@ -159,4 +162,11 @@ async def _execute(
             summary=f"did it take effect? {describe(call)}" if verify else describe(call),
         ),
     )
+    breaker = f"tool:{spec.name}"
+    try:
+        result: ToolResult = await work
+    except ActivityError as error:
+        circuits.met(run, breaker, error)
+        raise
+    run.circuits.pop(breaker, None)
     return result

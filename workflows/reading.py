@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
-from interlock.contracts import AgentTask, Carried, parse
+from interlock.contracts import AgentTask, Carried, parse, parse_one
 from interlock.telemetry import names
 from workflows import carrying, seen
 from workflows.run_state import Run
@@ -36,7 +36,8 @@ def signal(run: Run, model: type[M], args: tuple[Any, ...], name: str) -> M | No
     try:
         if len(args) > 1:
             raise ValueError(f"takes one JSON object; {len(args)} were given")
-        return parse(model, args[0] if args else {})
+        given = args[0] if args else None
+        return parse(model, {} if given is None else given)  # some clients send null where they send nothing
     except ValueError as error:
         run.ignored_signals += 1
         seen.warn(names.SIGNAL_IGNORED, signal=name, error=str(error))
@@ -47,8 +48,6 @@ def update(model: type[M], args: tuple[Any, ...]) -> M:
     """The argument of an update. One that was accepted may be unreadable to another worker that replays it: that fails
     the update and not the task."""
     try:
-        if len(args) != 1:
-            raise ValueError(f"takes one JSON object; {len(args)} were given")
-        return parse(model, args[0])
+        return parse_one(model, args)
     except ValueError as error:
         raise ApplicationError(str(error), type="ValueError") from None

@@ -66,14 +66,16 @@ async def alone(run: Run, spec: ToolSpec, call: CallPart) -> AsyncIterator[None]
 
 
 async def ready(
-    run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen], execute: Execute, *, tried: bool = False
+    run: Run, spec: ToolSpec, call: CallPart, basis: Sequence[Seen], execute: Execute, *, asked: int, tried: bool
 ) -> Go | str:
     """Whether a call may be made now, after what it relies on was fetched again where it had to be; else why not.
 
     basis  what the model had seen when it asked for the call
+    asked  how often this was asked of the call before
     tried  an attempt of it has failed, and may have taken effect"""
     required = [tool for name in spec.requires_fresh if (tool := run.spec.tool(name)) is not None]
     fetched: list[Seen] = []
+    first = asked * run.spec.keeping.rounds
     for number in range(run.spec.keeping.rounds):
         results = (*run.seen, *fetched)
         now = workflow.now()
@@ -92,9 +94,13 @@ async def ready(
                 found = await asyncio.gather(
                     *(
                         _fetch(
-                            run, spec, tool, CallPart(call_id=_id(call, number, n), tool=tool, arguments=asked), execute
+                            run,
+                            spec,
+                            tool,
+                            CallPart(call_id=_id(call, first + number, n), tool=tool, arguments=what),
+                            execute,
                         )
-                        for n, (tool, asked) in enumerate(calls, start=1)
+                        for n, (tool, what) in enumerate(calls, start=1)
                     )
                 )
                 if failed := [each for each in found if isinstance(each, str)]:

@@ -66,6 +66,8 @@ class Run:
     cut_to: str | None = None
     delta: list[Message] = field(default_factory=list)
     steering: list[Message] = field(default_factory=list)
+    steered: bool = False
+    answered: str = ""
     tool_calls: int = 0
     refused_calls: int = 0
     clock: WorkClock = field(default_factory=WorkClock)
@@ -90,6 +92,7 @@ class Run:
     open_windows: tuple[datetime, ...] = ()
     waiting: dict[str, PendingApproval] = field(default_factory=dict)
     working: int = 0
+    answers: dict[str, Decided] = field(default_factory=dict)
     decided: tuple[Decided, ...] = ()
     children: dict[str, Child] = field(default_factory=dict)
     asking: int = 0
@@ -210,6 +213,7 @@ class Run:
             usage=self.usage,
             by_model=self.by_model,
             by_tool=self.by_tool,
+            steered=self.steered,
             kill_report=self.report.after_a_kill() if outcome == "killed" else None,
         )
 

@@ -34,6 +34,9 @@ _KEYS = {
 # A gateway that gave up waiting does not know what the model behind it went on to do, and to bill.
 _GAVE_UP_WAITING = (408, 504, 524)
 
+# 409 and 425 are of this one request, which may be sent again; nothing that others are asked is down.
+_OF_ITSELF = (409, 425)
+
 
 def failure(model: str, error: Exception) -> Failure:
     """What went wrong with a request, as one of ours."""
@@ -58,7 +61,8 @@ def _refused(model: str, error: theirs.ModelAPIError) -> Failure:
     status, said = _status(error), _hidden(model, _said(error))
     kind = _kind(error, status, said)
     text = f"{model}: {f'HTTP {status}: ' if status else ''}{said}{_mend(model, error, status, kind)}"
-    return Failure(kind, text, retry_after=_retry_after(error), fate=_fate(error, status))
+    outage = False if status in _OF_ITSELF else None
+    return Failure(kind, text, retry_after=_retry_after(error), fate=_fate(error, status), outage=outage)
 
 
 def _status(error: theirs.ModelAPIError) -> int | None:

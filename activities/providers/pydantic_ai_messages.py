@@ -27,6 +27,10 @@ _RESPONSE_PART: TypeAdapter[pm.ModelResponsePart] = TypeAdapter(pm.ModelResponse
 
 J = TypeVar("J")
 
+EMPTY = "(empty)"
+"""Stands for a text that holds nothing to be seen, which a provider may refuse. Its few bytes are within what a run
+reckons with for each message."""
+
 
 def incoming(parts: Sequence[pm.ModelResponsePart], step: int) -> tuple[Part, ...]:
     """A reply's parts as ours. What only the provider understands stays in ``extra`` and in opaque parts."""
@@ -55,26 +59,34 @@ def incoming(parts: Sequence[pm.ModelResponsePart], step: int) -> tuple[Part, ..
 
 def outgoing(instructions: str, messages: Sequence[Message], provider: str) -> list[pm.ModelMessage]:
     """A conversation as theirs. Opaque data goes back to the provider that wrote it and to nobody else."""
-    ids: dict[str, str] = {}
+    ids, taken = dict[str, str](), set[str]()
     sent: list[pm.ModelMessage] = []
     for message in messages:
         match message:
             case AssistantMessage():
                 own = message.provider == provider
-                parts = [_sent(part, ids, own=own) for part in message.parts if own or not isinstance(part, OpaquePart)]
+                parts = [_sent(part, ids, taken, own=own) for part in _visible(message.parts, own=own)]
                 sent.append(pm.ModelResponse(parts=parts, provider_name=_provider_name(parts)))
             case UserMessage(text=text):
-                _request(sent, instructions).append(pm.UserPromptPart(text))
+                _request(sent, instructions).append(pm.UserPromptPart(text if text.strip() else EMPTY))
             case ToolMessage():
                 _request(sent, instructions).append(
                     pm.ToolReturnPart(
                         tool_name=_name(message.tool),
-                        content=message.content,
+                        content=message.content if message.content.strip() else EMPTY,
                         tool_call_id=ids.get(message.call_id, message.call_id),
                         outcome="failed" if message.is_error else "success",
                     )
                 )
     return sent
+
+
+def _visible(parts: Sequence[Part], *, own: bool) -> list[Part]:
+    """Without what another provider would not understand, and without text that says nothing where there is something
+    else: models write blank lines before a call, and refuse to be shown them again."""
+    kept = [part for part in parts if own or not isinstance(part, OpaquePart)]
+    said = [part for part in kept if not isinstance(part, TextPart) or part.text.strip() or (own and part.extra)]
+    return said or kept
 
 
 def _request(sent: list[pm.ModelMessage], instructions: str) -> list[Any]:
@@ -87,18 +99,22 @@ def _request(sent: list[pm.ModelMessage], instructions: str) -> list[Any]:
     return last.parts
 
 
-def _sent(part: Part, ids: dict[str, str], *, own: bool) -> pm.ModelResponsePart:
+def _sent(part: Part, ids: dict[str, str], taken: set[str], *, own: bool) -> pm.ModelResponsePart:
+    """``ids``: under which id each call is sent; ``taken``: those ids."""
     match part:
         case TextPart():
             return _load({"part_kind": "text", "content": part.text, **((part.extra or {}) if own else {})})
         case CallPart():
             extra = (part.extra or {}) if own else {}
-            ids[part.call_id] = str(extra.get("tool_call_id", part.call_id))
+            given = str(extra.get("tool_call_id") or "")
+            if not given or given in taken:  # none, or one that another call has: ours tells them apart
+                extra = {**extra, "tool_call_id": part.call_id}
+            ids[part.call_id] = str(extra["tool_call_id"])
+            taken.add(ids[part.call_id])
             base = {
                 "part_kind": "tool-call",
                 "tool_name": _name(part.tool),
                 "args": _sendable(part.arguments),
-                "tool_call_id": part.call_id,
             }
             return _load({**base, **extra})
         case OpaquePart():

@@ -57,6 +57,7 @@ from interlock.contracts.base import (
     Wire,
     explain,
     parse,
+    parse_one,
 )
 from interlock.contracts.breaker import (
     AcquireProbe,
@@ -91,7 +92,7 @@ from interlock.contracts.calls import (
     ToolCall,
     ToolResult,
 )
-from interlock.contracts.children import Account, ParentRun
+from interlock.contracts.children import ACCOUNT_FIELDS, Account, ParentRun
 from interlock.contracts.conversation import (
     AssistantMessage,
     CallPart,
@@ -138,6 +139,7 @@ from interlock.contracts.task import (
 )
 
 __all__ = [
+    "ACCOUNT_FIELDS",
     "LONGEST",
     "MOST",
     "Account",
@@ -254,5 +256,6 @@ __all__ = [
     "fairness_key",
     "input_hash",
     "parse",
+    "parse_one",
     "size",
 ]

@@ -120,8 +120,12 @@ class Bounds(Wire):
     request_margin  what it adds to a request
     tools_margin    what it adds to one with tools: its own instructions on how to call them
     window_margin   bytes that are added to a result with a window when it is shown
+    classify_bytes  what the question around a task that is to be classified takes, at most,
+    classify_output and its answer
     least_seconds   below it no call is begun
-    breaker_wait    seconds a run without a time budget waits for a circuit breaker, in all of one turn"""
+    breaker_wait    seconds a run without a time budget waits for a circuit breaker, in all of one turn
+    breaker_spread  seconds over which runs that wait for one return, at least
+    breaker_least   seconds that a run waits for one, at least: what could be tried at once is being tried"""
 
     least_output: int = 64
     good_output: int = 256
@@ -130,8 +134,12 @@ class Bounds(Wire):
     request_margin: int = 64
     tools_margin: int = 1024
     window_margin: int = 200
+    classify_bytes: int = 512
+    classify_output: int = 64
     least_seconds: float = 0.1
     breaker_wait: float = 900.0
+    breaker_spread: float = 1.0
+    breaker_least: float = 0.2
 
 
 class AgentSpec(Wire):
@@ -140,7 +148,10 @@ class AgentSpec(Wire):
     depth        how many runs below the first one, which a person started, a run may be
     index_every  seconds between two changes of a run's search attributes, in the long run,
     index_burst  how many may come one upon the other before that,
-    index_late   and how many seconds late they are once it is so"""
+    index_late   and how many seconds late they are once it is so
+    longest_id   of a run that a run starts, in characters: the server refuses ids of more than 1000 bytes
+    numbered     the activity of a model call is named by its number alone. In runs that were begun before it was, by a
+                 hash of all that is new to the model as well: no word that they are told may be put better"""
 
     name: str
     instructions: str
@@ -167,6 +178,8 @@ class AgentSpec(Wire):
     keeping: Keeping = Keeping()
     repeat_limit: int = 5
     depth: int = 3
+    longest_id: int = 250
+    numbered: bool = False
     fleet: str = ""
 
     def tool(self, name: str) -> ToolSpec | None:

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -100,19 +100,36 @@ def parse(model: type[M], value: object) -> M:
         raise ValueError(f"{model.__name__}: {error}") from None
 
 
+def parse_one(model: type[M], args: tuple[object, ...]) -> M:
+    """The one argument of a signal, an update or a workflow, as ``model``. Raises ``ValueError`` with one line."""
+    if len(args) != 1:
+        raise ValueError(f"takes one JSON object; {len(args)} were given")
+    return parse(model, args[0])
+
+
 def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """A validation error as one line: each field, what is wrong with it, and the fields there are, where ``model`` is
     known."""
     lines: list[str] = []
-    unknown = False
+    known: dict[str, str] = {}
     for item in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in item["loc"]) or "the object"
-        unknown = unknown or item["type"] == "extra_forbidden"
+        if item["type"] == "extra_forbidden" and model is not None:
+            known |= _known_fields(model, item["loc"][:-1])
         said = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         value = repr(item["input"])
         shown = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {value[:60]})"
         lines.append(f"{field}: {said}{shown}")
-    if unknown and model is not None:
-        known = (info.alias or name for name, info in model.model_fields.items())
-        lines.append(f"known fields: {', '.join(known) or 'none'}")
-    return "; ".join(lines)
+    return "; ".join([*lines, *(f"known fields{of}: {names or 'none'}" for of, names in known.items())])
+
+
+def _known_fields(model: type[BaseModel], path: tuple[int | str, ...]) -> dict[str, str]:
+    """The fields of what stands at ``path`` in a ``model``, under whose they are; nothing where it has no fields."""
+    for name in (each for each in path if isinstance(each, str)):
+        kind = model.model_fields[name].annotation if name in model.model_fields else None
+        within = (each for each in (kind, *get_args(kind)) if isinstance(each, type) and issubclass(each, BaseModel))
+        if (found := next(within, None)) is None:
+            return {}
+        model = found
+    of = f" of {'.'.join(map(str, path))}" if path else ""
+    return {of: ", ".join(info.alias or name for name, info in model.model_fields.items())}

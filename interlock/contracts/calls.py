@@ -211,6 +211,8 @@ class Progress(Wire):
     messages: int = 0
     last_reply: str = ""
     delta: tuple[Message, ...] = ()
+    steered: bool = False
+    answered: str = ""
     tool_calls: int = 0
     refused_calls: int = 0
     worked: float = 0.0

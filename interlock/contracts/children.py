@@ -9,12 +9,15 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from interlock.contracts.base import Asked, Count, Money, Window
 
+ACCOUNT_FIELDS = ("{user_id}", "{agent}")
+"""What stands for the run's own in the name of an account."""
+
 
 class Account(Asked):
     """A budget shared by many runs: ``user:{user_id}``, ``agent:{agent}`` or ``fleet``, or any name of one's own
     in which ``{user_id}`` and ``{agent}`` stand for the run's. ``window`` (UTC) is when it starts anew."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=1000)]  # with a user's id in it
     usd: Money
     window: Window = "day"
 
@@ -23,8 +26,8 @@ class Account(Asked):
 
     def of(self, user_id: str, agent: str) -> Self:
         """The account of one run."""
-        stands_for = {"{user_id}": user_id, "{agent}": agent}
-        name = re.sub(r"\{user_id\}|\{agent\}", lambda found: stands_for[found[0]], self.name)
+        stands_for = dict(zip(ACCOUNT_FIELDS, (user_id, agent), strict=True))
+        name = re.sub("|".join(map(re.escape, ACCOUNT_FIELDS)), lambda found: stands_for[found[0]], self.name)
         return self.model_copy(update={"name": name})
 
 

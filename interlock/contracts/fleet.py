@@ -34,6 +34,7 @@ class FleetSettings(Wire):
     probe_margin    seconds a probe's lease is longer than the call may take
     kept_settings   dependencies with settings of their own, at most
     kept_alerts     alerts that wait to be raised; in a storm the first ones say what is going on
+    alerts_at_once  alerts being raised side by side: a webhook that hangs holds each for a while
     probe_seconds   the longest lease of a probe
     settle_every    seconds after which old failures are looked for, while there are any
     events          history length at which it continues as new even in the middle of a sweep
@@ -52,6 +53,7 @@ class FleetSettings(Wire):
     settings_bytes: int = 150_000
     kept_settings: int = 200
     kept_alerts: int = 100
+    alerts_at_once: int = 20
     probe_seconds: float = 3600.0
     probe_margin: float = 5.0
     settle_every: float = 15.0

@@ -9,7 +9,8 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from interlock.contracts.base import Amount, Asked, Count, Money, Outcome, Seconds, Window, Wire
 
-RunName = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+RunName = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+"""As long as the server lets an id be: what is refused here is refused in a workflow, whose task it fails for good."""
 
 
 class LeaseRequest(Asked):
@@ -94,13 +95,14 @@ class HeldLease(Wire):
 class LedgerSettings(Wire):
     """How a ledger judges. Part of its state, so that another release does not judge its history otherwise.
 
-    audit_after  seconds after which it asks whether a run that holds a lease is still there, and how often
-    kept_costs   costs of recent runs that statistics are made from
-    least_runs   runs before their costs say anything
-    deviations   median absolute deviations, made comparable to standard ones, that make a run an outlier
-    floor_usd    and at least so many dollars above the median: runs that all cost the same have no deviation
-    alert_at     shares of the limit that people are told of when they are spent, each once in a window
-    kept_closed  runs whose leases were closed last, which it remembers: a request of theirs is late"""
+    audit_after     seconds after which it asks whether a run that holds a lease is still there, and how often
+    kept_costs      costs of recent runs that statistics are made from
+    least_runs      runs before their costs say anything
+    deviations      median absolute deviations, made comparable to standard ones, that make a run an outlier
+    floor_usd       and at least so many dollars above the median: runs that all cost the same have no deviation
+    alert_at        shares of the limit that people are told of when they are spent, each once in a window
+    kept_closed     runs whose leases were closed last, which it remembers: a request of theirs is late
+    alerts_at_once  alerts being raised side by side: a webhook that hangs holds each for a while"""
 
     audit_after: Seconds = 30.0
     kept_costs: int = 200
@@ -109,6 +111,7 @@ class LedgerSettings(Wire):
     floor_usd: Decimal = Decimal("0.01")
     alert_at: tuple[Decimal, ...] = (Decimal("0.8"), Decimal(1))
     kept_closed: int = 500
+    alerts_at_once: int = 20
 
 
 class LedgerState(Wire):
@@ -126,10 +129,11 @@ class LedgerState(Wire):
     leases: dict[str, HeldLease] = Field(default_factory=dict)
     costs: tuple[Decimal, ...] = ()
     runs: int = 0
-    alerted: int = 0
+    alerted: int = 0  # no longer used; what crosses a wire only grows
     told_at: tuple[Decimal, ...] = ()
     refused: bool = False
     closed: tuple[str, ...] = ()
+    ignored_signals: int = 0
 
 
 class LedgerStatus(Wire):
@@ -146,3 +150,4 @@ class LedgerStatus(Wire):
     leases: int
     runs: int
     median_usd: Decimal | None = None
+    ignored_signals: int = 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 from interlock.contracts.base import (
     Asked,
@@ -24,6 +25,15 @@ from interlock.contracts.base import (
 )
 from interlock.contracts.children import ParentRun
 from interlock.contracts.kill import KillReport
+
+INDEXED_BYTES = 2000
+"""The server takes search attributes of 2,048 bytes as JSON, and terminates a run that sets a longer one."""
+
+
+def _fits_the_index(name: str) -> str:
+    if (size := len(json.dumps(name))) > INDEXED_BYTES:
+        raise ValueError(f"it takes {size} bytes in the server's index, which has room for {INDEXED_BYTES}")
+    return name
 
 
 class Limits(Asked):
@@ -53,7 +63,9 @@ class AgentTask(Asked):
 
     agent: Annotated[Indexed, StringConstraints(min_length=1, max_length=64)]
     input: Annotated[str, StringConstraints(min_length=1)]
-    user_id: Annotated[Indexed, StringConstraints(min_length=1, max_length=200)] = "anonymous"
+    user_id: Annotated[Indexed, StringConstraints(min_length=1, max_length=200), AfterValidator(_fits_the_index)] = (
+        "anonymous"
+    )
     complexity: Complexity = "medium"
     limits: Limits | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
@@ -88,6 +100,7 @@ class Usage(Wire):
 
 class AgentResult(Wire):
     """How a run ended. ``reason`` says why, in words, whenever ``outcome`` is not ``completed``.
+    ``steered``: it was told more than its input, or began with another run's conversation.
     ``kill_report``: of a killed run, what it had done, what was stopped, and what nobody can know."""
 
     outcome: Outcome
@@ -100,6 +113,7 @@ class AgentResult(Wire):
     usage: Usage = Usage()
     by_model: dict[str, Usage] = Field(default_factory=dict)
     by_tool: dict[str, int] = Field(default_factory=dict)
+    steered: bool = Field(default=False, exclude_if=unset)
     kill_report: KillReport | None = None
 
 

@@ -7,8 +7,7 @@ from decimal import Decimal
 
 from interlock.contracts import Alert, Breaker, KillOrder, LedgerState, Observation
 from interlock.policies import ledger, spending
-
-_WINDOWS = {"day": "the day", "month": "the month", "total": "all time"}
+from interlock.policies.windows import IN_WORDS
 
 
 def cost_outlier(account: str, seen: Observation, why: str) -> Alert:
@@ -21,7 +20,7 @@ def account_limit(state: LedgerState, share: Decimal, now: datetime) -> Alert:
     found, limit = ledger.status(state, now), state.limit
     assert limit is not None  # an account without one has no shares
     spent, percent = spending.used(state), f"{_percent(share)} %"
-    text = f"account {state.account} has reached {percent} of its ${limit.usd:.2f} for {_WINDOWS[limit.window]}"
+    text = f"account {state.account} has reached {percent} of its ${limit.usd:.2f} for {IN_WORDS[limit.window]}"
     text += f": ${spent:.4f} is spent"
     if share >= 1:
         text += "; its runs step down"

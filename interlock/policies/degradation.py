@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from interlock.contracts import Rung
+from interlock.contracts import Finish, Rung
 
 NOTICE = "Service temporarily unavailable. Please try again later."
 
@@ -42,6 +42,19 @@ def rungs(ladder: Sequence[Rung], trouble: Trouble, *, begun: bool) -> list[Rung
     the way: models that have just failed are not asked again."""
     usable: list[Rung] = [rung for rung in ladder if rung != "final_answer" or (begun and trouble.kind == "limit")]
     return [*usable, "notice"] if "notice" not in usable else usable[: usable.index("notice") + 1]
+
+
+def cut_off(cut_to: str | None, finish: Finish) -> str | None:
+    """That an answer is not whole, in words. ``cut_to``: what the money for it sufficed for, where that was short."""
+    if cut_to is not None:
+        return f"the answer was cut off: {cut_to}"
+    match finish:
+        case "length":
+            return "the answer was cut off by its length"
+        case "content_filter":
+            return "the answer was cut off by the provider's content filter"
+        case _:
+            return None
 
 
 def aged(output: str, as_of: datetime, now: datetime) -> str:

@@ -130,6 +130,7 @@ def status(state: LedgerState, now: datetime) -> LedgerStatus:
         leases=len(state.leases),
         runs=state.runs,
         median_usd=median(state.costs) if state.costs else None,
+        ignored_signals=state.ignored_signals,
     )
 
 

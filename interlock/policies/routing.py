@@ -19,20 +19,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from interlock.contracts import Models, Tier
+from interlock.contracts import Bounds, Models, Tier
 
 CHEAPER: Mapping[Tier, tuple[Tier, ...]] = {
     "simple": ("simple",),
     "medium": ("medium", "simple"),
     "complex": ("complex", "medium", "simple"),
 }
-
-
-SPREAD = 1.0
-"""Seconds over which runs that wait for a breaker return, at least."""
-
-LEAST = 0.2
-"""Seconds that a run waits, at least: one that could be tried at once is being tried."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,9 @@ def _provider(model: str) -> str:
     return model.partition(":")[0]
 
 
-def until_retry(circuits: Mapping[str, datetime], now: datetime, draw: float, left: float | None) -> timedelta | None:
+def until_retry(
+    bounds: Bounds, circuits: Mapping[str, datetime], now: datetime, draw: float, left: float | None
+) -> timedelta | None:
     """How long to wait for the first of the open ``circuits``, each with when it may be tried; ``None``: too long.
 
     draw  a number in [0, 1), chance's part: many runs that wait for one breaker do not return together
@@ -62,10 +57,12 @@ def until_retry(circuits: Mapping[str, datetime], now: datetime, draw: float, le
     if not circuits:
         return None
     first = max(0.0, (min(circuits.values()) - now).total_seconds())
-    wait = first + draw * max(SPREAD, first / 4)
+    wait = first + draw * max(bounds.breaker_spread, first / 4)
     if left is None or wait < left:
-        return timedelta(seconds=max(wait, LEAST))
-    return timedelta(seconds=max(first, LEAST)) if first + LEAST < left else None
+        return timedelta(seconds=max(wait, bounds.breaker_least))
+    if first + bounds.breaker_least < left:
+        return timedelta(seconds=max(first, bounds.breaker_least))
+    return None
 
 
 def route(

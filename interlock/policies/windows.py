@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from interlock.contracts import Window
+
+IN_WORDS: Final[Mapping[Window, str]] = {"day": "the day", "month": "the month", "total": "all time"}
+"""As in: its $5.00 for the day is spent."""
 
 
 def window_start(window: Window, now: datetime) -> datetime | None:

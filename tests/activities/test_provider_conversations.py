@@ -221,3 +221,49 @@ async def test_tokens_are_those_that_were_billed(wire: Wire, provider: PydanticA
     async with billing(always(Reply(text="hi", input_tokens=900, output_tokens=7, cached_tokens=300))):
         tokens = (await ask(provider, MODELS[wire], [UserMessage(text="go")])).tokens
     assert (tokens.input, tokens.output, tokens.cached) == (900, 7, 300)
+
+
+def blank_texts(value: Any) -> list[str]:
+    """Every text of a request that holds nothing to be seen."""
+    match value:
+        case dict():
+            texts = [each for name, each in value.items() if name in ("text", "content") and isinstance(each, str)]
+            return [each for each in texts if not each.strip()] + blank_texts(list(value.values()))
+        case list():
+            return [blank for each in value for blank in blank_texts(each)]
+        case _:
+            return []
+
+
+@every_wire
+async def test_a_provider_is_shown_no_text_that_holds_nothing(wire: Wire, provider: PydanticAI) -> None:
+    """Models write blank lines before a call, tools return nothing, and people press the space bar; some providers
+    refuse the whole conversation for it."""
+    async with billing(script([Reply(text="\n\n", tool_calls=[("look", {})]), Reply(text="seen")])) as server:
+        messages: list[Message] = [UserMessage(text=" ")]
+        reply = stored((await ask(provider, MODELS[wire], messages)).message)
+        messages += [reply, ToolMessage(call_id=reply.calls[0].call_id, tool="look", content="")]
+        assert (await ask(provider, MODELS[wire], messages, 2)).message.text == "seen"
+    # One with an id goes back whole: its author keeps account of them, and takes it as it was.
+    own = ["\n\n"] if wire == "responses" else []
+    assert [blank_texts(json.loads(request.raw)) for request in server.requests] == [[], own]
+
+
+@every_wire
+@pytest.mark.parametrize("given", ["", "same"])
+async def test_calls_without_ids_of_their_own_are_given_some(wire: Wire, given: str, provider: PydanticAI) -> None:
+    """A provider, or what stands in for one, may give none, or one twice: each result still belongs to one call."""
+    looks = Reply(tool_calls=[("look", {"at": "a"}), ("look", {"at": "b"})], call_id=given)
+    async with billing(script([looks, Reply(text="seen")])) as server:
+        messages: list[Message] = [UserMessage(text="hello")]
+        reply = stored((await ask(provider, MODELS[wire], messages)).message)
+        messages += [reply, *(ToolMessage(call_id=call.call_id, tool="look", content="seen") for call in reply.calls)]
+        for _ in range(2):
+            assert (await ask(provider, MODELS[wire], messages, 2)).message.text == "seen"
+    first, second = (request for request in server.requests if request.turns)
+    turn = next(message for message in first.messages if message.tool_calls)
+    asked = [call_id for call_id, _, _ in turn.tool_calls]
+    told = [call_id for message in first.messages for call_id, _ in message.tool_results]
+    assert len(set(asked)) == 2
+    assert asked == told
+    assert first.raw == second.raw

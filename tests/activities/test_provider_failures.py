@@ -83,6 +83,14 @@ async def test_what_goes_wrong_has_a_kind_and_a_fate_and_is_asked_once(
     assert fate == "unknown" or not server.bill.billed
 
 
+@pytest.mark.parametrize(("status", "outage"), [(409, False), (425, False), (429, False), (500, True), (408, True)])
+@every_wire
+async def test_what_opens_a_breaker(wire: Wire, status: int, outage: bool, provider: PydanticAI) -> None:
+    """Not what is refused of this one request."""
+    async with billing(always(Reply(status=status))):
+        assert (await fail(provider, MODELS[wire])).outage is outage
+
+
 @pytest.mark.parametrize(
     ("reply", "advice"),
     [

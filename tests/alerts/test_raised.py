@@ -16,7 +16,7 @@ from temporalio.client import Client
 from interlock import Account, Agent, Limits, Retry
 from interlock.accounts import ledger_id
 from interlock.contracts import BreakerSettings
-from interlock.embedded import start_server
+from interlock.embedded import free_port, start_server
 from interlock.errors import Failure
 from interlock.testing import Say, ScriptedModel, replay
 from tests.alerts.webhooks import KEY, webhook
@@ -28,7 +28,6 @@ from tests.runs.priced import agent, billed
 from tests.runs.processes import worker
 from tests.runs.test_accounts import start_ledger, status
 from tests.sizes import sized
-from tests.telemetry.watched import free_port
 from workflows.budget_ledger import BudgetLedger
 
 

@@ -71,6 +71,8 @@ class Reply:
 
     text: str | None = None
     tool_calls: list[tuple[str, Mapping[str, Any] | str]] = field(default_factory=list)
+    call_id: str | None = None
+    """None: one for each call; else all have this one."""
     finish: Finish | None = None
     """None: "tool_calls" if there are any, else "stop"."""
     thinking: tuple[str, str] | None = None
@@ -120,7 +122,7 @@ class Reply:
                 calls[-1] = (name, arguments[: len(arguments) // 2])
         if not 0 <= self.cached_tokens <= spent:
             raise ValueError(f"{self.cached_tokens} cached tokens do not fit in {spent} input tokens")
-        return Outcome(text, calls, finish, self.thinking, spent, output, self.cached_tokens)
+        return Outcome(text, calls, finish, self.thinking, spent, output, self.cached_tokens, self.call_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ class Outcome:
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    call_id: str | None = None
 
 
 Behaviour = Callable[[Request, int], Reply | Awaitable[Reply]]

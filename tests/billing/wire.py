@@ -165,7 +165,7 @@ def _render_chat(request: Request, outcome: Outcome) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": outcome.text, "refusal": None}
     if outcome.tool_calls:
         message["tool_calls"] = [
-            {"id": _id("call_"), "type": "function", "function": {"name": name, "arguments": arguments}}
+            {"id": _call_id(outcome, "call_"), "type": "function", "function": {"name": name, "arguments": arguments}}
             for name, arguments in outcome.tool_calls
         ]
     return {
@@ -195,7 +195,7 @@ def _render_responses(request: Request, outcome: Outcome) -> dict[str, Any]:
         content = [{"type": "output_text", "text": outcome.text, "annotations": []}]
         output.append({"type": "message", "id": _id("msg_"), "role": "assistant", "status": status, "content": content})
     for name, arguments in outcome.tool_calls:
-        call = {"type": "function_call", "id": _id("fc_"), "call_id": _id("call_"), "status": status}
+        call = {"type": "function_call", "id": _id("fc_"), "call_id": _call_id(outcome, "call_"), "status": status}
         output.append({**call, "name": name, "arguments": arguments})
     return {
         "id": _id("resp_"),
@@ -227,7 +227,9 @@ def _render_anthropic(request: Request, outcome: Outcome) -> dict[str, Any]:
     if outcome.text is not None:
         content.append({"type": "text", "text": outcome.text})
     for name, arguments in outcome.tool_calls:
-        content.append({"type": "tool_use", "id": _id("toolu_"), "name": name, "input": _object(arguments)})
+        content.append(
+            {"type": "tool_use", "id": _call_id(outcome, "toolu_"), "name": name, "input": _object(arguments)}
+        )
     return {
         "id": _id("msg_"),
         "type": "message",
@@ -273,6 +275,10 @@ def _object(arguments: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _call_id(outcome: Outcome, prefix: str) -> str:
+    return _id(prefix) if outcome.call_id is None else outcome.call_id
 
 
 def _id(prefix: str) -> str:

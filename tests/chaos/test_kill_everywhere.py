@@ -7,28 +7,25 @@ provider's own books say what was sent, and every run that ended in order is rep
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
+from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest, UnpauseWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
-from activities.gate import Asker, Gate
-from activities.mirror import Mirror
-from activities.reports import Reports
-from interlock import Agent, AgentResult, AgentTask, Interlock, Price, Retry, tool
+from interlock import Account, Agent, AgentResult, AgentTask, Interlock, Price
+from interlock.accounts import ledger_id
 from interlock.client import Run
 from interlock.contracts import BreakerSettings
-from interlock.errors import Failure, RunFailed
+from interlock.errors import RunFailed
+from interlock.killing import CANCEL_PATIENCE, SIGNAL_PATIENCE
 from interlock.queues import Limits
-from interlock.testing import ScriptedModel, call, replay, say, temporal_server
+from interlock.testing import Say, ScriptedModel, replay, temporal_server
 from tests.billing import Reply, Request
 from tests.billing.behaviours import always
 from tests.billing.server import BillingServer
@@ -37,6 +34,7 @@ from tests.chaos.incompatible import Incompatible
 from tests.chaos.parked import patient, stubborn
 from tests.chaos.servers import restartable
 from tests.conftest import Serve, Served
+from tests.fleet.environment import in_flight, in_state, waiting_for
 from tests.runs.priced import billed
 from tests.sizes import sized
 from worker import serving
@@ -59,21 +57,6 @@ async def killed(served: Served, run: Run) -> AgentResult:
 # -- one run, in each condition --------------------------------------------------------------------------------
 
 
-async def waiting(run: Run, state: PendingActivityState.ValueType, attempts: int) -> None:
-    """Wait until the run's call is in that state, after so many attempts."""
-    while True:
-        described = await run.handle.describe()
-        for pending in described.raw_description.pending_activities:
-            if (pending.state, pending.attempt >= attempts) == (state, True):
-                return
-        await asyncio.sleep(0.05)
-
-
-async def in_state(run: Run, state: str) -> None:
-    while (await run.status()).state != state:
-        await asyncio.sleep(0.05)
-
-
 async def test_in_flight(serve: Serve) -> None:
     async with billed(always(Reply(hang=True))) as provider, serve(patient) as served:
         run = await served.start("patient")
@@ -88,7 +71,7 @@ async def test_in_flight(serve: Serve) -> None:
 async def test_in_back_off(serve: Serve) -> None:
     async with billed(always(Reply(status=429, headers={"retry-after": "1"}))) as provider, serve(stubborn) as served:
         run = await served.start("stubborn")
-        await waiting(run, PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED, 2)
+        await waiting_for(run, PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED, 2)
         seen = len(provider.requests)
         result = await killed(served, run)
         await asyncio.sleep(2)  # when it would have been tried again
@@ -202,6 +185,34 @@ async def test_that_has_taken_its_signals(serve: Serve) -> None:
     assert len(provider.requests) == 3
 
 
+async def test_whose_account_answers_late() -> None:
+    """A sweep gives a run that has heard the time to settle: terminated, it would have no result."""
+    turns = [Say(text="late", delay=60)]
+    payer = Agent(
+        name="payer",
+        instructions="-",
+        models=ScriptedModel("payer", turns, Price(input="10", output="10")).model,
+        accounts=[Account("late", usd="1", window="total")],
+    )
+    async with (
+        temporal_server(config={"frontend.WorkflowPauseEnabled": True}) as environment,
+        serving(environment.client, [payer], queue="payers", fleet="fleet-of-payers"),
+    ):
+        served = Served(Interlock(environment.client, "payers", "fleet-of-payers"))
+        run, ledger = await served.start("payer", user_id="ada"), ledger_id("late")
+        await in_flight(run, "model")
+        await environment.client.workflow_service.pause_workflow_execution(
+            PauseWorkflowExecutionRequest(namespace="default", workflow_id=ledger, reason="a look")
+        )
+        await served.interlock.fleet.kill("user", "ada", "enough", "ops")
+        await asyncio.sleep(SIGNAL_PATIENCE + CANCEL_PATIENCE + 3)
+        await environment.client.workflow_service.unpause_workflow_execution(
+            UnpauseWorkflowExecutionRequest(namespace="default", workflow_id=ledger, reason="enough of it")
+        )
+        assert (await served.end(run)).outcome == "killed"
+        assert (await served.interlock.account("late").status()).leased_usd == 0
+
+
 async def paused_by_temporal(run: Run) -> None:
     client = run.handle._client
     request = PauseWorkflowExecutionRequest(namespace=client.namespace, workflow_id=run.id, reason="a look")
@@ -270,86 +281,3 @@ async def test_with_the_server_killed(tmp_path: Path) -> None:
             await server.restart()
 
         await all_killed(Interlock(server.client, "kill", "fleet-kill"), tmp_path, breaking)
-
-
-# -- out of sight -----------------------------------------------------------------------------------------------
-
-
-async def until(mirror: Mirror, *, blind: bool) -> None:
-    while mirror.blind is not blind:
-        await asyncio.sleep(0.05)
-
-
-async def silent(served: Served, seconds: float) -> None:
-    """Wait until the switch has said nothing for so long: on a busy machine what it was told last takes a moment."""
-    handle = served.client.get_workflow_handle(served.interlock.fleet.id)
-    before = 0
-    while (now := (await handle.describe()).history_length) != before:
-        before = now
-        await asyncio.sleep(seconds)
-
-
-async def refused(gate: Gate) -> str:
-    with pytest.raises(Failure) as failure:
-        await let_out(gate)
-    return failure.value.kind
-
-
-async def let_out(gate: Gate) -> None:
-    """Raises before the block when the gate lets nothing out."""
-    async with gate.admit("model", Asker("run", "ada", datetime.now(UTC)), seconds=10):
-        pass
-
-
-async def test_a_run_waits_for_a_worker_that_hears_of_the_switch(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An idle server says nothing for longer than this worker's mirror is patient, and any change is news."""
-    monkeypatch.setenv("INTERLOCK_MIRROR_MAX_AGE", "0.5")
-    resting, rested = asyncio.Event(), asyncio.Event()
-
-    @tool(effect="read")
-    async def rest() -> str:
-        """Rest."""
-        resting.set()
-        await rested.wait()
-        return "rested"
-
-    model = ScriptedModel("resting", [call("rest"), say("done")], Price(input="1", output="1"))
-    once = Agent(name="once", instructions="", models=model.model, tools=[rest], retry=Retry(attempts=1))
-    async with serve(once) as served:
-
-        async def change() -> None:
-            for number in itertools.cycle((7, 8)):
-                await served.interlock.fleet.configure(BreakerSettings(failure_threshold=number))
-                await asyncio.sleep(0.1)
-
-        await silent(served, 0.8)
-        run = await served.start("once")
-        await waiting(run, PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED, 2)
-        changing = asyncio.create_task(change())
-        await resting.wait()
-        changing.cancel()
-        await silent(served, 0.8)
-        rested.set()
-        await in_state(run, "waiting_breaker")
-        changing = asyncio.create_task(change())
-        result = await served.end(run)
-        changing.cancel()
-    assert (result.outcome, result.output, result.usage.usd_unsettled) == ("completed", "done", Decimal(0))
-
-
-async def test_a_blind_mirror_lets_nothing_out(tmp_path: Path, serve: Serve) -> None:
-    async with restartable(tmp_path) as server, serve(patient, client=server.client) as served:
-        fleet = served.interlock.fleet.id
-        mirror = Mirror(server.client, fleet, max_age=1.0)
-        gate = Gate(mirror, Reports(server.client, fleet, "here"))
-        await mirror.start()
-        try:
-            await let_out(gate)
-            await server.kill()
-            await until(mirror, blind=True)
-            assert await refused(gate) == "FleetUnreachable"
-            await server.begin()
-            await until(mirror, blind=False)
-            await let_out(gate)
-        finally:
-            await mirror.stop()

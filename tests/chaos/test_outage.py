@@ -95,7 +95,7 @@ async def outage(interlock: Interlock, directory: Path, breaking: Breaking) -> N
         await asyncio.sleep(max(0.0, opened + OUTAGE - time.monotonic()))
         await server.until(lambda server: len(server.requests) > noticed, timeout=120)  # it was tried since
         provider.answers = True
-        results = await asyncio.gather(*(asyncio.wait_for(run.result(), 240) for run in runs))
+        results = await asyncio.gather(*(asyncio.wait_for(run.result(), sized(1200, 200)) for run in runs))
         await until(interlock, closed=True)
         for run in runs[:: RUNS // 5]:
             await replay(client, run.handle, AgentRun)

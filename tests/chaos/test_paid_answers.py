@@ -37,10 +37,9 @@ async def test_the_next_attempt_takes_the_paid_answer_from_the_journal(tmp_path:
             run = await Interlock(client, "paid").start(AgentTask(agent="spender", input="ask once"))
             await provider.until(lambda provider: bool(provider.requests))
             server.process.send_signal(signal.SIGSTOP)  # nobody can be told of the answer that is on its way
-            for _ in range(100):
-                if journaled(journal):
-                    break
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while not journaled(journal):
+                    await asyncio.sleep(0.05)
             assert journaled(journal) == 1
             await processes.end(first, signal.SIGKILL)
             server.process.send_signal(signal.SIGCONT)

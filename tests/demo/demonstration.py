@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.conftest import source_root
+from tests.root import source_root
 
 PATIENCE = 90.0
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminal import terminal
-from tests.conftest import source_root
 from tests.demo.demonstration import begun, demo, ended, environment, running, worker_of
+from tests.root import source_root
 from tests.sizes import sized
 
 

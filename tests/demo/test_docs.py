@@ -14,7 +14,7 @@ from interlock import Account, Agent, Limits, Retry, ToolContext, mcp, tool
 from interlock.errors import TABLE
 from interlock.testing import SCRIPTS
 from interlock.tools import Tool
-from tests.conftest import source_root
+from tests.root import source_root
 
 PAGE = (source_root() / "docs/agents.md").read_text()
 NEVER_SEEN_BY_AUTHORS = {"CircuitOpen", "BudgetExceeded", "TranscriptMismatch"}

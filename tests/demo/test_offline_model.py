@@ -11,7 +11,7 @@ from examples.analyst import analyst
 from examples.offline import turn, words_of
 from interlock import Tool, ToolError
 from interlock.contracts import AssistantMessage, CallPart, Message, TextPart, ToolMessage, UserMessage
-from tests.conftest import source_root
+from tests.root import source_root
 
 TOOLS = {tool.name: tool for tool in analyst.tools if isinstance(tool, Tool)}
 

@@ -25,7 +25,7 @@ from tests import warm
 from tests.billing import Reply
 from tests.billing.behaviours import script
 from tests.billing.environment import billing
-from tests.conftest import source_root
+from tests.root import source_root
 
 ANSWER = "The connection pool of payments shrank to 4."
 TURNS = [Reply(tool_calls=[("search", {"text": "PoolTimeout"})], delay=0.5), Reply(text=ANSWER), Reply(text=ANSWER)]
@@ -77,7 +77,7 @@ async def output(*command: str, environment: dict[str, str]) -> str:
     assert process.stdout is not None
     out = b""
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             while more := await process.stdout.read(65536):
                 out += more
             await process.wait()
@@ -154,6 +154,14 @@ def test_every_block_of_code_is_run_by_a_test() -> None:
         tool, target = line.split()
         assert tool == "make"
         assert re.search(rf"^{target}: ", makefile, re.MULTILINE), line
+
+
+def test_whatever_make_lists_it_makes() -> None:
+    """A phony target without a recipe does nothing, and ends well."""
+    makefile = (source_root() / "Makefile").read_text()
+    [phony] = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    told = re.findall(r"^(\w+):.* ## ", makefile, re.MULTILINE)
+    assert sorted(phony.split()) == sorted([*told, "compose"])
 
 
 def test_what_the_readme_points_at_is_there_and_it_is_short() -> None:

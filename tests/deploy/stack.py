@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from tests.conftest import source_root
+from tests.root import source_root
 
 Json: TypeAlias = dict[str, Any]
 

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import Client, WorkflowHandle
 
 from interlock import Agent, ToolContext, tool
 from interlock.client import Run
-from interlock.contracts import BreakerSettings
+from interlock.contracts import BreakerSettings, State, Sweep
+from interlock.killing import SIGNAL_PATIENCE
 from interlock.testing import SCRIPTS, Say, ScriptedModel, replay
 from tests.conftest import Served
 from workflows.fleet_control import FleetControl
@@ -45,6 +46,11 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -
             await asyncio.sleep(0.05)
 
 
+def only_signalled(sweep: Sweep) -> bool:
+    """Whether no run had to be ended in another way. On a busy machine none may move for so long that it is."""
+    return sweep.terminated == 0 and (sweep.cancelled == 0 or sweep.seconds > SIGNAL_PATIENCE)
+
+
 async def configured(served: Served, settings: BreakerSettings) -> None:
     """Let all breakers judge by ``settings``, and wait until that is known."""
     await served.interlock.fleet.configure(settings)
@@ -74,6 +80,25 @@ async def in_flight(run: Run, activity: str) -> None:
         )
 
     await until(begun)
+
+
+async def in_state(run: Run, state: State) -> None:
+    """Wait until the run says that it is in that state."""
+
+    async def reached() -> bool:
+        return (await run.status()).state == state
+
+    await until(reached)
+
+
+async def waiting_for(run: Run, state: PendingActivityState.ValueType, attempts: int) -> None:
+    """Wait until the run's call is in that state, after so many attempts."""
+
+    async def reached() -> bool:
+        pending = (await run.handle.describe()).raw_description.pending_activities
+        return any(each.state == state and each.attempt >= attempts for each in pending)
+
+    await until(reached)
 
 
 async def asked(name: str, times: int) -> None:

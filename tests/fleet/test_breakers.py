@@ -183,3 +183,5 @@ async def test_a_tools_breaker_tells_the_model_until_when(serve: Serve) -> None:
             each.startswith("CircuitOpen: the circuit breaker of tool:fetch is open until ") for each in told[3:]
         )
         assert set((await served.interlock.fleet.view()).breakers) == {"tool:fetch"}
+        [met] = (await run.status()).breakers
+        assert met.startswith("tool:fetch: open until ")

@@ -86,7 +86,7 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
             sent += len(several) * len(targets)
         for arguments in payloads(2, sized(150, 40)):
             if not (arguments and isinstance(arguments[0], dict) and set(arguments[0]) <= {"reason", "by"}):
-                if arguments not in ([], [{}]):
+                if arguments not in ([], [{}], [None]):
                     await run.handle.signal("kill", args=arguments)
                 await fleet.signal("kill", args=arguments if arguments != [{"scope": "all"}] else [])
                 sent += 2
@@ -106,7 +106,7 @@ async def test_no_signal_update_or_query_can_harm_a_run_or_the_fleet(serve: Serv
         assert status.state in ("running", "paused")
         assert status.ignored_signals > sent / 10
         assert (await served.interlock.fleet.status()).ignored_signals > sent / 10
-        await run.kill("after all that", by="ada")
+        await run.handle.signal("kill", {"reason": "after all that", "by": "ada"})
         assert (await served.end(run)).reason == "after all that (by ada)"
         await replay_fleet(served)
 
@@ -129,7 +129,9 @@ async def test_no_signal_update_or_query_can_harm_an_account(serve: Serve) -> No
         for arguments in payloads(7, sized(60, 15)):
             await ledger.query("status", args=arguments)
         assert (await served.run("a", user_id=user)).outcome == "completed"
-        assert (await served.interlock.account(f"user:{user}").status()).leases == 0
+        status = await served.interlock.account(f"user:{user}").status()
+        assert status.leases == 0
+        assert status.ignored_signals > 10
         await replay(served.client, ledger, BudgetLedger)
 
 

@@ -73,8 +73,10 @@ async def outcomes(served: Served) -> list[Outcomes]:
 
 async def test_an_outcome_tells_the_generation_it_was_admitted_in_and_whether_it_was_the_try(serve: Serve) -> None:
     async with serve(waiting("a")) as served, gate(served) as here:
-        await configured(served, QUICK)
-        await until(lambda: _known(here, QUICK))
+        # Open for long enough that a busy machine sees it before the try is due.
+        settings = QUICK.model_copy(update={"recovery_seconds": 4.0, "recovery_max": 4.0})
+        await configured(served, settings)
+        await until(lambda: _known(here, settings))
         out, back = asyncio.Event(), asyncio.Event()
         late = asyncio.create_task(_late(here, out, back))
         await out.wait()

@@ -27,6 +27,7 @@ EXPECTED: dict[str, Action] = {
     "CallStopped": "give_up",
     "RunKilled": "give_up",
     "InvalidTask": "give_up",
+    "AgentElsewhere": "retry",
     "UnknownAgent": "give_up",
     "UnpricedModel": "give_up",
     "TranscriptMismatch": "give_up",

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock import Models
-from interlock.contracts import Tier
-from interlock.policies.routing import candidates, route, tier_of
+from interlock.contracts import Bounds, Tier
+from interlock.policies.routing import candidates, route, tier_of, until_retry
 
 MODELS = Models(simple="a:s", medium="a:m", complex="a:c", fallback=("b:1", "a:m", "b:2"))
 
@@ -85,3 +87,30 @@ def test_no_model_is_asked_that_failed_or_costs_too_much(tier: Tier, failed: set
 )
 def test_what_a_classifying_model_may_say(said: str, tier: Tier) -> None:
     assert tier_of(said) == tier
+
+
+NOW = datetime(2026, 3, 14, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("opens_in", "draw", "left", "waits"),
+    [
+        ([], 0.5, None, None),  # none is open
+        ([10.0], 0.0, None, 10.0),
+        ([10.0, 4.0], 0.0, None, 4.0),  # for the first
+        ([10.0], 0.5, None, 11.25),  # and chance: up to a quarter of it
+        ([1.0], 0.5, None, 1.5),  # or a second
+        ([0.0], 0.0, None, 0.2),  # what could be tried at once is being tried
+        ([-5.0], 0.5, None, 0.5),
+        ([10.0], 0.5, 12.0, 11.25),
+        ([10.0], 0.9, 11.0, 10.0),  # there is no time for chance
+        ([10.0], 0.9, 10.1, None),  # nor for the call itself
+        ([10.0], 0.0, 5.0, None),
+    ],
+)
+def test_a_run_waits_for_the_first_breaker_while_its_time_lasts(
+    opens_in: list[float], draw: float, left: float | None, waits: float | None
+) -> None:
+    circuits = {f"m{n}": NOW + timedelta(seconds=seconds) for n, seconds in enumerate(opens_in)}
+    found = until_retry(Bounds(), circuits, NOW, draw, left)
+    assert found == (None if waits is None else timedelta(seconds=waits))

@@ -86,7 +86,7 @@ async def test_fifty_runs_of_one_user_share_a_day_that_pays_for_ten(
 ) -> None:
     # An undisturbed run costs about 0.010.
     limit, user = sized(Decimal("0.10"), Decimal("0.06")), f"fifty-{provider.__name__}"
-    limits = Limits(step_seconds=0.6 if provider is unlucky else 5, tool_calls=100, seconds=60)
+    limits = Limits(step_seconds=2 if provider is unlucky else 5, tool_calls=100, seconds=60)
     payer = agent(accounts=[Account("user:{user_id}", usd=limit)], limits=limits, max_output_tokens=300)
     await over_midnight()
     async with billed(provider) as server, serve(payer) as served:

@@ -12,12 +12,16 @@ from temporalio.client import WorkflowExecutionStatus
 
 from interlock import Limits, tool
 from interlock.client import Run
-from interlock.contracts import AgentResult
+from interlock.contracts import AgentResult, AgentTask
 from interlock.errors import BadRequest, InterlockError
+from interlock.policies.children import Ended
 from interlock.testing import Say, call, calls, say
 from tests.conftest import Serve
 from tests.fleet.environment import until
 from tests.runs.families import agent, ask, boss, child_of, hold, holding, holds, paused, replayed, status_of
+from workflows.child import Child
+from workflows.child_runs import until_ended
+from workflows.run_state import Run as RunState
 
 
 async def test_a_kill_reaches_it_and_the_report_tells_of_its_calls(serve: Serve) -> None:
@@ -180,3 +184,19 @@ async def test_while_one_waits_for_a_person_no_clock_of_its_line_runs(serve: Ser
         await replayed(served, *line[1:])
     assert (result.outcome, result.output) == ("completed", "found")
     assert all(each < elapsed - 2.5 for each in spent)
+
+
+async def test_one_that_has_ended_when_its_parent_is_cancelled_is_charged_what_it_used() -> None:
+    """Both come in one task: a result that is there is not thrown away, to charge all that was given instead."""
+    run = RunState.fresh(AgentTask(agent="boss", input="go"))
+    child = Child(id="boss-s1c1", agent="researcher", given=Limits())
+    ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+
+    async def work() -> Ended:
+        return await ended
+
+    waiting = asyncio.create_task(until_ended(run, child, asyncio.create_task(work())))
+    await asyncio.sleep(0.01)
+    ended.set_result(Ended("result"))
+    waiting.cancel()
+    assert await waiting == (Ended("result"), True)

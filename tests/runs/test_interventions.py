@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ async def test_plan_makes_one_planning_call_first(serve: Serve) -> None:
 
 
 async def malformed(run: Run) -> None:
-    payloads: list[list[Any]] = [[1], ["x"], [None], [{"unknown": 1}], [[]], [raw(b"{")], [raw(b"x", b"odd")], [{}, 2]]
+    payloads: list[list[Any]] = [[1], ["x"], [0], [{"unknown": 1}], [[]], [raw(b"{")], [raw(b"x", b"odd")], [{}, 2]]
     for name in ("kill", "pause", "resume", "steer", "nonsense"):
         for args in payloads:
             await run.handle.signal(name, args=args)
@@ -147,3 +148,33 @@ async def test_no_malformed_signal_wedges_a_run(serve: Serve) -> None:
         await malformed(run)
         assert (await run.status()).ignored_signals > 10
         assert (await served.end(run)).output == "done"
+
+
+async def test_a_run_that_begins_paused_asks_no_model_not_even_how_hard_its_task_is(serve: Serve) -> None:
+    async with serve(agent("judged", ScriptedModel("judged", [say("simple")]))) as served:
+        task = {"agent": "judged", "input": "go", "complexity": "auto"}
+        handle = await served.client.start_workflow(
+            "AgentRun",
+            task,
+            id=f"judged-{uuid.uuid4().hex[:8]}",
+            task_queue=served.interlock.queue,
+            start_signal="pause",
+            start_signal_args=[{"reason": "wait", "by": "ada"}],
+        )
+        run = served.interlock.get(handle.id)
+        await until(run, "resolve_agent")
+        await asyncio.sleep(1)
+        assert (await activities(served.client, run.id), (await run.status()).state) == (["resolve_agent"], "paused")
+        await run.resume()
+        assert (await served.end(run)).outcome == "completed"
+        assert await activities(served.client, run.id) == ["resolve_agent", "model", "model"]
+
+
+@pytest.mark.parametrize("args", [[], [None], [{}]], ids=["nothing", "null", "an empty object"])
+async def test_a_signal_without_a_payload_is_heard(args: list[Any], serve: Serve) -> None:
+    async with serve(agent("null", looping("null", delay=0.2))) as served:
+        run = await served.start("null")
+        for name in ("pause", "resume", "kill"):
+            await run.handle.signal(name, args=args)
+        result = await served.end(run)
+    assert (result.outcome, result.reason) == ("killed", "killed (by unknown)")

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from interlock import Limits, Retry
+from interlock import Limits, Price, Retry
 from interlock.errors import BadRequest, RunFailed
+from interlock.pollers import pollers
 from interlock.testing import Say, ScriptedModel, call, replay, say
 from tests.conftest import Serve, activities
 from tests.runs.loops import agent, looping, raw, until
+from worker import serving
 from workflows.agent_run import AgentRun
 
 # -- beginnings -------------------------------------------------------------------------------------------
@@ -35,7 +37,7 @@ from workflows.agent_run import AgentRun
         ([{"agent": "known", "input": "x", "limits": {"usd": "ten"}}], "limits.usd"),
         ([{"agent": "known", "input": "x", "limits": {"steps": 0}}], "limits.steps"),
         ([{"agent": "known", "input": "x", "limits": {"seconds": 1e999}}], "limits.seconds"),
-        ([{"agent": "known", "input": "x", "limits": {"minutes": 3}}], "limits.minutes: unknown field"),
+        ([{"agent": "known", "input": "x", "limits": {"minutes": 3}}], "unknown field; known fields of limits: usd, "),
         ([{"agent": "known", "input": "x", "complexity": "hard"}], "complexity"),
         ([{"agent": "known", "input": "x", "metadata": {"a": 1}}], "metadata.a"),
         (["just text"], "AgentTask"),
@@ -75,6 +77,38 @@ async def test_an_unknown_agent_fails_under_its_name_and_names_those_there_are(s
         assert "known: known" in failed.value.cause.message
         with pytest.raises(RunFailed, match="nobody"):
             await run.result()
+
+
+async def test_an_agent_that_this_worker_does_not_have_is_looked_for_at_others(serve: Serve, temporal: Client) -> None:
+    """As while a release is under way that adds it."""
+    address, known = temporal.service_client.config.target_host, agent("known", looping("known"))
+    one, other = [
+        await Client.connect(address, data_converter=temporal.data_converter, identity=each) for each in ("v1", "v1b")
+    ]
+    async with serve(known, client=one) as served:
+        queue, fleet = served.interlock.queue, served.interlock.fleet.id
+        async with serving(other, [known], queue=queue, fleet=fleet):
+            while len({each.identity for each in await pollers(one, queue, "activity")}) < 2:
+                await asyncio.sleep(0.05)
+            run = await served.start("new")
+            while not (pending := (await run.handle.describe()).raw_description.pending_activities):
+                await asyncio.sleep(0.05)
+            while pending[0].attempt < 2:
+                pending = (await run.handle.describe()).raw_description.pending_activities
+            assert pending[0].last_failure.application_failure_info.type == "AgentElsewhere"
+    async with serving(temporal, [agent("new", ScriptedModel("new", [say("here")]))], queue=queue, fleet=fleet):
+        assert (await served.end(run)).output == "here"
+
+
+async def test_an_agent_that_no_worker_has_is_unknown_in_the_end(serve: Serve, temporal: Client) -> None:
+    address, known = temporal.service_client.config.target_host, agent("known", looping("known"))
+    other = await Client.connect(address, data_converter=temporal.data_converter, identity="another")
+    async with (
+        serve(known) as served,
+        serving(other, [known], queue=served.interlock.queue, fleet=served.interlock.fleet.id),
+    ):
+        with pytest.raises(RunFailed, match="no agent is named 'nobody'"):
+            await (await served.start("nobody")).result()
 
 
 async def test_the_client_refuses_a_malformed_task_before_anything_is_started(serve: Serve) -> None:
@@ -143,7 +177,9 @@ async def test_more_tool_calls_than_allowed_kill_the_run(serve: Serve) -> None:
 
 
 async def test_a_cancelled_run_stops_what_is_in_flight_and_is_canceled(serve: Serve) -> None:
-    waiting = agent("waiting", ScriptedModel("waiting", [call("wait", seconds=30), say("done")]))
+    waiting = agent(
+        "waiting", ScriptedModel("cancelled", [call("wait", seconds=30), say("done")], Price(input="10", output="10"))
+    )
     async with serve(waiting) as served:
         run = await served.start("waiting")
         await until(run, "tool.wait")
@@ -159,6 +195,12 @@ async def test_a_cancelled_run_stops_what_is_in_flight_and_is_canceled(serve: Se
         assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED in events
         status = await run.status()
         assert (status.state, status.outcome) == ("closed", "cancelled")
+        assert result.usage == status.usage
+        assert (result.steps, result.tool_calls) == (1, 1)
+        assert result.usage.usd > 0
+    # Nobody is left to ask.
+    indexed = await run.result()
+    assert (indexed.usage.usd, indexed.steps, indexed.tool_calls) == (result.usage.usd, 1, 1)
 
 
 async def test_a_killed_run_fails_as_run_killed_with_its_result(serve: Serve) -> None:

@@ -207,14 +207,16 @@ async def test_a_run_ends_with_its_seconds_whatever_hangs(serve: Serve) -> None:
 
 async def test_a_run_that_has_begun_answers_from_what_it_knows_when_its_time_is_up(serve: Serve) -> None:
     def behaviour(request: Request, n: int) -> Reply:
-        return Reply(tool_calls=[("look", {})], delay=0.3) if request.tools else Reply(text="I saw something")
+        # The first turns at once: on a busy machine slow ones would not fit.
+        turn = Reply(tool_calls=[("look", {})], delay=0.3 if n > 3 else 0.0)
+        return turn if request.tools else Reply(text="I saw something")
 
-    async with billing(behaviour) as server, serve(agent(limits=Limits(seconds=3))) as served:
+    async with billing(behaviour) as server, serve(agent(limits=Limits(seconds=8))) as served:
         began = time.monotonic()
         result = await served.run("a")
         took = time.monotonic() - began
     assert (result.outcome, result.source, result.output) == ("degraded", "final_answer", "I saw something")
-    assert "the time budget of 3 s is spent" in (result.reason or "")
+    assert "the time budget of 8 s is spent" in (result.reason or "")
     assert 2 < took < 25
     assert server.requests[-1].tools == []
     assert len(server.requests) > 3

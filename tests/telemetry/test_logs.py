@@ -147,7 +147,7 @@ async def test_pause_resume_and_kill_are_told_once(serve: Serve, temporal: Clien
             await run.resume("fed", by="eve")
             await shows(run, "running")
             await run.handle.signal("pause", "nonsense")
-            await run.kill("enough", by="ops")
+            await run.handle.signal("kill", {"reason": "enough", "by": "ops"})
             await served.end(run)
     said = events(out, run.id)
     told = [each["event"] for each in said]
@@ -248,3 +248,17 @@ async def test_a_run_that_cannot_begin_says_why(serve: Serve) -> None:
     last = events(out, run.id)[-1]
     assert (last["event"], last["outcome"]) == ("agent.complete", "failed")
     assert "no agent is named 'nobody'" in last["reason"]
+
+
+async def test_a_fork_begins_and_what_is_carried_over_goes_on(serve: Serve, forgetful: Client) -> None:
+    turns = [call("look", password=str(number)) for number in range(6)]
+    model = ScriptedModel("logs-far", [*turns, say("done")])
+    far = Agent(name="far", instructions="-", models=model.model, tools=[look])
+    with lines() as out:
+        async with serve(far, client=forgetful) as served:
+            run = await served.start("far")
+            await served.end(run)
+            fork = await served.interlock.fork(run.id, 2)
+            await served.end(fork)
+    begun = [line["run_id"] for line in events(out) if line["event"] == "agent.start"]
+    assert begun == [run.id, fork.id]

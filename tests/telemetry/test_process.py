@@ -18,10 +18,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from temporalio.client import Client
 
 from interlock import AgentTask, Interlock
-from tests.conftest import source_root
+from interlock.embedded import free_port
+from tests.root import source_root
 from tests.runs.processes import end, start_worker
 from tests.telemetry.story import STORY
-from tests.telemetry.watched import families, free_port
+from tests.telemetry.watched import families
 
 AGENTS = "tests.telemetry.story:AGENT"
 

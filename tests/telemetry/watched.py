@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +21,7 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, ReplaySafeTracerProvider, create_tracer_provider
 from temporalio.runtime import Runtime
 
+from interlock.embedded import free_port
 from interlock.telemetry.logs import LogFormat, configure_logging
 from interlock.telemetry.runtime import worker_runtime
 
@@ -121,9 +121,3 @@ SDK_LABELS = {"namespace", "task_queue", "workflow_type", "activity_type", "serv
 def _get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:
         return str(answer.read().decode())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
