@@ -54,7 +54,7 @@ class Alerting:
         self._taken: OrderedDict[str, float] = OrderedDict()
         self._posts: deque[float] = deque()
         self._more: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._summing: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
 
