@@ -136,7 +136,7 @@ async def embedded_server(
         await server.stop()
 
 
-async def _wait_until_serving(server: Server, seconds: float = 20.0) -> None:
+async def _wait_until_serving(server: Server, seconds: float = 60.0) -> None:
     from temporalio.client import Client
 
     deadline = asyncio.get_running_loop().time() + seconds

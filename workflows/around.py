@@ -5,6 +5,7 @@ A span is begun again with the same id whenever the run is replayed, and ends on
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -46,9 +47,9 @@ def a_run(method: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Corout
                 tell(names.AGENT_START)
             try:
                 result = await method(self, *args)
-            except (workflow.ContinueAsNewError, GeneratorExit):
+            except workflow.ContinueAsNewError:
                 raise
-            except BaseException as error:
+            except (Exception, asyncio.CancelledError) as error:
                 if not isinstance(error, Exception) or workflow.is_failure_exception(error):
                     _ended(run, span, error)
                 raise
@@ -87,7 +88,8 @@ def a_step(method: Method[S, R]) -> Method[S, R]:
 @contextmanager
 def stage(name: str, attributes: Attributes = None) -> Iterator[Span]:
     """A span of the run. It does not end with a task of the workflow that failed and will be tried again, nor when
-    the run is dropped from a worker's memory: that counts as replay."""
+    the run is dropped from a worker's memory: that counts as replay. Nor with a task that the SDK interrupts for having
+    taken too long, by an exception that is neither an error nor a cancellation."""
     tracer = traces.workflow_tracer()
     if tracer is None:
         yield INVALID_SPAN
@@ -96,12 +98,10 @@ def stage(name: str, attributes: Attributes = None) -> Iterator[Span]:
     token = context.attach(trace.set_span_in_context(span))
     try:
         yield span
-    except GeneratorExit:  # thrown away with its run, in whatever thread and context that happens: nothing has ended
-        raise
     except workflow.ContinueAsNewError:
         span.end()
         raise
-    except BaseException as error:
+    except (Exception, asyncio.CancelledError) as error:  # anything else: thrown away with its run, nothing has ended
         traces.failed(span, error)
         span.end()
         raise

@@ -13,6 +13,7 @@ from interlock.converter import data_converter
 from interlock.sandbox import lenient
 from interlock.spans.facts import Began
 from interlock.spans.tree import grow
+from interlock.testing import take_the_same_way
 from interlock.trace_events import Reader
 from interlock.transcript import unusable
 from tests.chaos.incompatible import Incompatible
@@ -37,7 +38,7 @@ each = pytest.mark.parametrize("path", written(), ids=lambda path: f"{path.paren
 
 @each
 async def test_it_takes_the_same_way(path: Path) -> None:
-    await replayer(AgentRun, BudgetLedger, FleetControl).replay_workflow(history(path))
+    await take_the_same_way(replayer(AgentRun, BudgetLedger, FleetControl), history(path))
 
 
 @each
@@ -65,9 +66,10 @@ async def test_what_a_model_is_told_may_be_put_better(path: Path, monkeypatch: p
     monkeypatch.setattr("workflows.model_turn.CLASSIFY_PROMPT", "Is this hard? {input}")
     monkeypatch.setattr("workflows.ladder.FINAL_ANSWER_PROMPT", "No more tools ({reason}). Answer.")
     monkeypatch.setattr("workflows.model_turn.unusable", lambda reply: unusable(reply) and "it is no use")
-    await Replayer(
+    changed = Replayer(
         workflows=[AgentRun], data_converter=data_converter(), workflow_runner=UnsandboxedWorkflowRunner()
-    ).replay_workflow(history(path))
+    )
+    await take_the_same_way(changed, history(path))
 
 
 async def test_another_way_is_found() -> None:
