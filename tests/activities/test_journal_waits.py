@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -40,7 +41,7 @@ def held(tmp_path: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def moving() -> AsyncIterator[None]:
-    """The loop does not stand still for longer than a busy machine makes it."""
+    """The loop does not stand still for as long as who waits for the file."""
     longest, before = 0.0, time.monotonic()
 
     async def beat() -> None:
@@ -53,7 +54,7 @@ async def moving() -> AsyncIterator[None]:
     yield
     await asyncio.sleep(0.02)
     beating.cancel()
-    assert longest < 1
+    assert longest < 10
 
 
 async def kept(tmp_path: Path, key: str) -> bool:
@@ -64,7 +65,10 @@ async def kept(tmp_path: Path, key: str) -> bool:
         await reader.close()
 
 
-async def test_an_answer_waits_for_its_entry_and_the_worker_does_not(journal: Journal, tmp_path: Path) -> None:
+async def test_an_answer_waits_for_its_entry_and_the_worker_does_not(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "PATIENCE", 30.0)
     async with moving():
         with held(tmp_path):
             putting = asyncio.create_task(journal.put("k", answer()))
@@ -83,7 +87,7 @@ async def test_answers_that_wait_together_give_up_together_and_the_next_are_kept
     with held(tmp_path):
         began = time.monotonic()
         await asyncio.gather(*(journal.put(f"k{number}", answer()) for number in range(10)))
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 4.5  # one after the other they would take five
     await journal.put("next", answer())
     assert await journal.get("k9") is None
     assert await journal.get("next") == answer()
@@ -93,12 +97,14 @@ async def test_an_answer_does_not_wait_for_what_is_too_old_to_go(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journals, "PRUNE_EVERY", 1)
-    monkeypatch.setattr(journal, "_prune", lambda: time.sleep(1))
-    began = time.monotonic()
+    gone = threading.Event()
+    monkeypatch.setattr(journal, "_prune", gone.wait)
     await journal.put("k", answer())
-    assert time.monotonic() - began < 0.8
-    assert await journal.get("k") == answer()
-    assert time.monotonic() - began >= 1
+    getting = asyncio.create_task(journal.get("k"))
+    await asyncio.sleep(0.1)
+    assert not getting.done()
+    gone.set()
+    assert await getting == answer()
 
 
 @pytest.mark.parametrize("broken_off", [False, True])

@@ -106,7 +106,7 @@ async def test_an_address_that_does_not_answer_or_is_none_is_never_shown(
 
 async def test_in_a_storm_the_rest_is_told_of_by_its_number() -> None:
     with webhook() as there, lines() as out:
-        async with Alerting("default", most=3, minute=2.0) as alerting:
+        async with Alerting("default", most=3, minute=5.0) as alerting:
             for number in range(10):
                 alerting.raise_directly(alert(number), SILENT)
             taken = await there.until(4)
@@ -126,20 +126,20 @@ async def test_in_a_storm_the_rest_is_told_of_by_its_number() -> None:
 
 async def test_what_is_held_back_while_the_rest_is_summed_up_is_told_of_too() -> None:
     with webhook(lambda number: 500 if number == 1 else 200) as there:  # the first sum is refused, and tried again
-        async with Alerting("default", most=1, minute=2.0) as alerting:
+        async with Alerting("default", most=1, minute=4.0) as alerting:
             for number in range(3):
                 alerting.raise_directly(alert(number), SILENT)
             async with asyncio.timeout(60):
                 while len(there.tried) < 2:
                     await asyncio.sleep(0.01)
             alerting.raise_directly(alert(3), SILENT)
-            taken = await there.until(3, seconds=20)
+            taken = await there.until(3)
     assert [each["fields"] for each in taken[1:]] == [{"cost_outlier": "2"}, {"cost_outlier": "1"}]
 
 
 async def test_a_sum_that_the_end_of_the_worker_cuts_off_is_told_then() -> None:
     with webhook(lambda number: 500 if number == 1 else 200) as there:
-        async with Alerting("default", most=1, minute=1.0) as alerting:
+        async with Alerting("default", most=1, minute=3.0) as alerting:
             for number in range(3):
                 alerting.raise_directly(alert(number), SILENT)
             async with asyncio.timeout(60):
@@ -154,7 +154,7 @@ async def test_a_sum_under_way_at_the_end_of_the_worker_is_not_told_twice() -> N
         return 200
 
     with webhook(slowly) as there:
-        async with Alerting("default", most=1, minute=1.0) as alerting:
+        async with Alerting("default", most=1, minute=3.0) as alerting:
             for number in range(3):
                 alerting.raise_directly(alert(number), SILENT)
             async with asyncio.timeout(60):

@@ -34,7 +34,7 @@ from workflows.budget_ledger import BudgetLedger
 async def test_an_account_tells_at_80_and_at_100_percent_once_each(serve: Serve) -> None:
     with webhook(lambda number: 500 if number == 0 else 200) as there:
         async with serve(agent("limited")) as served:
-            handle = await start_ledger(served.client, served.interlock.queue, "team:red")
+            handle = await start_ledger(served.client, served.interlock.queue, "team:red", audit_after=3600)
 
             async def spend(run: str, usd: str) -> None:
                 await handle.execute_update("lease", {"run": run, "usd": usd})
@@ -74,7 +74,7 @@ async def test_a_breaker_that_opens_is_told_of_once_by_whichever_worker(serve: S
     with webhook() as there:
         async with serve(caller) as served:
             await configured(served, BreakerSettings(failure_threshold=2, recovery_seconds=600))
-            result = await served.run("caller", limits=Limits(seconds=5))
+            result = await served.run("caller", limits=Limits(seconds=60))
             [opened] = await there.until(1)
             await replay_fleet(served)
     assert result.outcome == "unavailable"  # there is no time to wait for the breaker, and nobody else to ask

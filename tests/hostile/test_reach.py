@@ -55,7 +55,7 @@ class World:
         return [
             *files(self.folder / "root", writable=True),
             *sqlite(self.folder / "shop.db", seconds=1.0),
-            http_get(hosts, networks=["127.0.0.0/8"], resolve=names, seconds=2.0),
+            http_get(hosts, networks=["127.0.0.0/8"], resolve=names, seconds=6.0),
             http_get(["*"], name="browse", resolve=_system_or(names)),
         ]
 

@@ -99,11 +99,11 @@ async def test_a_call_that_takes_too_long_is_cancelled_in_the_server_and_its_nei
     tester: Real, serve: Serve
 ) -> None:
     turn = calls(call("t_hang", label="slow"), call("t_hang", label="quick", seconds=0.2))
-    async with serve(scripted(tester.light(timeout=3), turn)) as served:
+    async with serve(scripted(tester.light(timeout=5), turn)) as served:
         _, [slow, quick] = await told(served, await served.start("a"))
         await tester.seen("cancelled slow")
     assert len(tester.noted("start")) == 1
-    assert slow.content.startswith("ToolOutcomeUnknown: t_hang did not finish within")
+    assert slow.content.startswith("ToolOutcomeUnknown: t_hang did not ")  # the worker says so, or first the server
     assert quick.content == "quick is over"
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from activities.agents import BadReference
 from interlock import Secret
-from interlock.embedded import free_port
 from interlock.mcp_server import McpServer, mcp
 from interlock.testing import call
 from tests.conftest import Serve
@@ -45,7 +44,7 @@ class Missing:
         (hostile("misshapen"), r"listed its tools in a way that the protocol does not have: tools\.1\.inputSchema"),
         (hostile("dies", env={"TOKEN": Missing()}), r"\) did not start: LookupError: TOKEN is not set$"),
         (mcp("true"), "ended with exit code 0 before it answered$"),
-        (mcp(f"http://127.0.0.1:{free_port()}/mcp?key=s3cret"), r"/mcp\) did not start: ConnectError: "),
+        (mcp("http://127.0.0.1:1/mcp?key=s3cret"), r"/mcp\) did not start: ConnectError: "),
     ],
 )
 async def test_a_server_that_does_not_start_is_an_error_in_a_line(server: McpServer, said: str, serve: Serve) -> None:

@@ -61,7 +61,10 @@ async def test_a_burst_of_one_user_does_not_keep_another_waiting(temporal: Clien
         async with serving(temporal, [agent], queue=queue, fleet=f"fleet-{queue}", limits=Limits(model_calls=2)):
             assert (await single.result()).outcome == "completed"
         before = asked.index("one")
-        assert before <= BURST / 10, f"{before} calls of the burst were made before the only one of another user"
+        # As many as are decided at once may be in line before it.
+        assert before <= max(BURST / 10, 25), (
+            f"{before} calls of the burst were made before that of another"
+        )
         await replay(temporal, single.handle, AgentRun)
     finally:
         await ended(burst)

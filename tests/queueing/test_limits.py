@@ -6,15 +6,18 @@ import asyncio
 import time
 import urllib.request
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from temporalio.client import Client
 
 from interlock import Agent, AgentResult, Limits, tool
+from interlock.client import Run
 from interlock.queues import Limits as WorkerLimits
 from interlock.testing import ScriptedModel, call, say
 from tests.billing import Reply, Request
 from tests.conftest import Serve, Served
+from tests.fleet.environment import until
 from tests.runs.priced import agent, billed
 from tests.telemetry.watched import seeing
 from worker import serving
@@ -32,8 +35,10 @@ class Watch:
     async def stay(self, seconds: float) -> None:
         self.now += 1
         self.most = max(self.most, self.now)
-        await asyncio.sleep(seconds)
-        self.now -= 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.now -= 1
 
 
 async def all_of(served: Served, name: str, runs: int = RUNS) -> list[AgentResult]:
@@ -45,10 +50,10 @@ async def test_no_more_model_calls_than_asked_for_and_none_runs_out_of_time_wait
     watch = Watch()
 
     async def slow(request: Request, n: int) -> Reply:
-        await watch.stay(0.5)
+        await watch.stay(1.0)
         return Reply(text="done")
 
-    payer = agent(limits=Limits(step_seconds=3))  # the last one waits for four
+    payer = agent(limits=Limits(step_seconds=6))  # the last one waits for seven
     async with billed(slow), serve(payer, limits=WorkerLimits(model_calls=2)) as served:
         results = await all_of(served, "payer")
     assert watch.most == 2
@@ -62,14 +67,14 @@ async def test_no_more_tool_calls_than_asked_for_and_models_are_not_held_up_by_t
     @tool(effect="write")  # tried once: one that ran out of time would say so
     async def work() -> str:
         """Work for a while."""
-        await tools.stay(0.5)
+        await tools.stay(1.0)
         return "worked"
 
     async def two_turns(request: Request, n: int) -> Reply:
         await models.stay(0.2)
         return Reply(tool_calls=[("work", {})]) if request.turns == 0 else Reply(text="done")
 
-    payer = agent(tools=[work], limits=Limits(step_seconds=3))
+    payer = agent(tools=[work], limits=Limits(step_seconds=6))
     async with billed(two_turns), serve(payer, limits=WorkerLimits(tool_calls=2)) as served:
         results = await all_of(served, "payer")
     assert tools.most == 2
@@ -137,11 +142,14 @@ async def test_runs_beyond_those_kept_in_memory_are_served_all_the_same(serve: S
     ):
         runs = [await served.start("waiter") for _ in range(8)]
         for run in runs:
-            while (await run.status()).tool_calls == 0:
-                await asyncio.sleep(0.05)
+            await until(partial(_has_called, run))
         assert await asyncio.to_thread(in_memory, url, served.interlock.queue) <= 3
         stop.set()
         assert {(await served.end(run)).outcome for run in runs} == {"completed"}
+
+
+async def _has_called(run: Run) -> bool:
+    return (await run.status()).tool_calls > 0
 
 
 def in_memory(url: str, queue: str) -> float:

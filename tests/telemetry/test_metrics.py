@@ -24,7 +24,7 @@ from interlock.errors import BadRequest
 from interlock.telemetry.metrics import of_client
 from interlock.telemetry.names import METRICS
 from interlock.telemetry.runtime import worker_runtime
-from interlock.testing import Say, ScriptedModel, call, calls, say
+from interlock.testing import SCRIPTS, Say, ScriptedModel, call, calls, say
 from tests.conftest import Serve
 from tests.root import source_root
 from tests.telemetry.story import AGENT
@@ -86,7 +86,7 @@ async def exercised(serve: Serve, temporal: Client) -> AsyncIterator[str]:
         await served.run("clumsy")
         await served.run("sharing", user_id="ada")
         run = await served.start("sleeper")
-        while (await run.status()).step == 0:
+        while not SCRIPTS["sleeps"].asked:  # not only on its way: a kill that is faster refuses it
             await asyncio.sleep(0.05)
         await run.kill("enough")
         await served.end(run)
