@@ -62,9 +62,7 @@ async def test_a_burst_of_one_user_does_not_keep_another_waiting(temporal: Clien
             assert (await single.result()).outcome == "completed"
         before = asked.index("one")
         # As many as are decided at once may be in line before it.
-        assert before <= max(BURST / 10, 25), (
-            f"{before} calls of the burst were made before that of another"
-        )
+        assert before <= max(BURST / 10, 25), f"{before} calls of the burst were made before that of another"
         await replay(temporal, single.handle, AgentRun)
     finally:
         await ended(burst)
