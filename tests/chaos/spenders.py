@@ -31,7 +31,7 @@ spender = Agent(
     accounts=[Account("user:{user_id}", usd="1.00")],
     # What a killed worker had in its hands is tried again when these seconds are over. Fewer, and on a busy machine
     # the first request of a new process, which reads in its provider's library, is not answered within them.
-    limits=Limits(usd="0.25", step_seconds=4, tool_calls=50),
+    limits=Limits(usd="0.25", step_seconds=6, tool_calls=50),
     retry=Retry(attempts=4, initial=0.05, maximum=0.2),
     max_output_tokens=200,
 )

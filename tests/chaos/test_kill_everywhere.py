@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from tests.chaos.incompatible import Incompatible
 from tests.chaos.parked import patient, stubborn
 from tests.chaos.servers import restartable
 from tests.conftest import Serve, Served
-from tests.fleet.environment import in_flight, in_state, waiting_for
+from tests.fleet.environment import in_flight, in_state, until, waiting_for
 from tests.runs.priced import billed
 from tests.sizes import sized
 from worker import serving
@@ -69,12 +69,12 @@ async def test_in_flight(serve: Serve) -> None:
 
 
 async def test_in_back_off(serve: Serve) -> None:
-    async with billed(always(Reply(status=429, headers={"retry-after": "1"}))) as provider, serve(stubborn) as served:
+    async with billed(always(Reply(status=429, headers={"retry-after": "5"}))) as provider, serve(stubborn) as served:
         run = await served.start("stubborn")
         await waiting_for(run, PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED, 2)
         seen = len(provider.requests)
         result = await killed(served, run)
-        await asyncio.sleep(2)  # when it would have been tried again
+        await asyncio.sleep(6)  # when it would have been tried again
         assert result.kill_report is not None
     assert len(provider.requests) == seen
 
@@ -92,12 +92,15 @@ async def test_paused(serve: Serve) -> None:
 
 async def test_parked_at_a_breaker(serve: Serve) -> None:
     async with billed(always(Reply(status=500, error="down"))) as provider, serve(patient) as served:
-        await served.interlock.fleet.configure(BreakerSettings(failure_threshold=1, recovery_seconds=1))
+        await served.interlock.fleet.configure(BreakerSettings(failure_threshold=1, recovery_seconds=5))
         run = await served.start("patient")
         await in_state(run, "waiting_breaker")
         seen = len(provider.requests)
+        [breaker] = (await served.interlock.fleet.view()).breakers.values()
+        assert breaker.retry_at is not None
         await killed(served, run)
-        await asyncio.sleep(2)  # when it would have been tried again
+        left = breaker.retry_at - datetime.now(UTC)
+        await asyncio.sleep(max(0.0, left.total_seconds()) + 1)  # when it would have been tried again
     assert len(provider.requests) == seen == 1
 
 
@@ -168,7 +171,7 @@ async def test_that_has_taken_its_signals(serve: Serve) -> None:
         await provider.until(lambda server: len(server.requests) == 1)
         for number in range(20):
             await run.steer(f"more {number}")
-        paused = [await served.start("patient", user_id="ada") for _ in range(2)]
+        paused = [await served.start("patient", user_id=user) for user in ("bob", "ada")]
         await provider.until(lambda server: len(server.requests) == 3)
         for each in paused:
             await paused_by_temporal(each)
@@ -181,8 +184,12 @@ async def test_that_has_taken_its_signals(serve: Serve) -> None:
         with pytest.raises(RunFailed, match="killed: user ada: enough"):
             await paused[1].result()
         assert (await paused[1].handle.describe()).status is WorkflowExecutionStatus.TERMINATED
-        assert await served.interlock.fleet.open_runs("user", "ada") == 0
+        await until(lambda: _none_is_open(served, "ada"))
     assert len(provider.requests) == 3
+
+
+async def _none_is_open(served: Served, user: str) -> bool:
+    return await served.interlock.fleet.open_runs("user", user) == 0
 
 
 async def test_whose_account_answers_late() -> None:

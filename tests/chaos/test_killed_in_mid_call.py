@@ -44,7 +44,7 @@ async def test_what_was_billed_in_mid_call_is_charged_and_within_the_limit(tempo
                 await requests(server, before + 1)
                 await processes.end(worker, signal.SIGKILL)
         async with processes.worker(address, agents, queue, log, INTERLOCK_JOURNAL=journal):
-            result = await asyncio.wait_for(run.result(), 60)
+            result = await asyncio.wait_for(run.result(), 120)
         await replay(temporal, run.handle, AgentRun)
     # The answer was on its way when its worker died: nobody has it, so each kill buys it once more.
     assert server.bill.billed == KILLS + 1
@@ -74,7 +74,7 @@ async def test_an_attempt_that_is_lost_after_an_operators_reset_is_charged_as_we
             await requests(server, 2)
             await processes.end(worker, signal.SIGKILL)
         async with processes.worker(address, agents, queue, log, INTERLOCK_JOURNAL=journal):
-            result = await asyncio.wait_for(run.result(), 60)
+            result = await asyncio.wait_for(run.result(), 120)
         await replay(temporal, run.handle, AgentRun)
     assert server.bill.billed == 2
     assert (result.outcome, result.usage.attempts) == ("completed", 3)

@@ -55,7 +55,8 @@ async def test_a_run_waits_for_a_worker_that_hears_of_the_switch(serve: Serve, m
     monkeypatch.setenv("INTERLOCK_MIRROR_MAX_AGE", "0.5")
     resting, rested = asyncio.Event(), asyncio.Event()
 
-    @tool(effect="read")
+    # By its own gate, a tool's call may wait as well.
+    @tool(effect="read", retry=Retry(attempts=100, initial=0.05, maximum=0.2))
     async def rest() -> str:
         """Rest."""
         resting.set()

@@ -44,7 +44,7 @@ async def test_the_next_attempt_takes_the_paid_answer_from_the_journal(tmp_path:
             await processes.end(first, signal.SIGKILL)
             server.process.send_signal(signal.SIGCONT)
             async with processes.worker(server.address, agents, "paid", log, INTERLOCK_JOURNAL=str(journal)):
-                result = await asyncio.wait_for(run.result(), 60)
+                result = await asyncio.wait_for(run.result(), 120)
             await replay(client, run.handle, AgentRun)
         assert (result.outcome, result.output) == ("completed", "the answer")
         assert provider.bill.billed == len(provider.requests) == 1

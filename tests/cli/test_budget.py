@@ -146,7 +146,7 @@ async def test_without_a_worker_it_says_so_soon_and_opens_nothing(
         cli("budget", "set", account.name, "--usd", "9", "--window", "day"),
         unserved("budget", "set", f"new-{account.name}", "--usd", "9", "--window", "day"),
     )
-    assert asyncio.get_running_loop().time() - began < 6  # three processes at a time
+    assert asyncio.get_running_loop().time() - began < 15  # three processes at a time; nobody waits for ever
     assert [ran.code for ran in (show, change, new)] == [1, 1, 1]
     assert f"no worker answered; start one (python worker.py) on task queue '{queue}'" in show.complaint
     assert "It may still set the limit: interlock budget show" in change.complaint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any
 from interlock import Agent, Interlock, tool
 from interlock.client import Run
 from interlock.contracts import Sweep
+from interlock.killing import SIGNAL_PATIENCE
 from interlock.testing import ScriptedModel, call, calls, say, temporal_server
 from tests.cli.conftest import COMMAND, CommandLine, Ran, environment
 from tests.cli.terminal import terminal
@@ -55,19 +57,23 @@ async def test_a_killed_run_says_how_it_ended_by_which_rung_and_what_became_of_i
         for run in runs:
             await in_flight(run, "tool.act")
             await in_flight(run, "tool.look")
+        began = time.monotonic()
         text, as_json = await asyncio.gather(
             mine("kill", runs[0].id, "--reason", "enough"), mine("kill", runs[1].id, "--json")
         )
+        # On a busy machine a run may not end within the time that its signal is given.
+        rungs = ("signal", "cancel") if time.monotonic() - began > SIGNAL_PATIENCE else ("signal",)
         assert (text.code, text.err, as_json.code) == (0, "", 0)
         shown = rows(text.out)
         assert shown["outcome"] == "killed"
         assert shown["reason"].startswith("enough (by ")
-        assert shown["rung"] == "signal"
+        assert shown["rung"] in rungs
         assert shown["stopped"] == "s2c2 look"
         assert shown["completed"] == "s1c1 quick"
         assert shown["unknown"] == "s2c1 act (may have taken effect)"
         told = as_json.json
-        assert (told["run"], told["rung"], told["result"]["outcome"]) == (runs[1].id, "signal", "killed")
+        assert told["rung"] in rungs
+        assert (told["run"], told["result"]["outcome"]) == (runs[1].id, "killed")
         assert told["report"] == {
             "stopped": [{"call_id": "s2c2", "tool": "look"}],
             "completed": [{"call_id": "s1c1", "tool": "quick"}],
