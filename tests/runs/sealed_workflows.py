@@ -92,7 +92,7 @@ class Parent:
         return []
 
     async def _hung(self, value: str) -> list[str]:
-        short, once = timedelta(seconds=1), RetryPolicy(maximum_attempts=1)
+        short, once = timedelta(seconds=4), RetryPolicy(maximum_attempts=1)
         try:
             await workflow.execute_activity(hang, value, start_to_close_timeout=short, retry_policy=once)
         except ActivityError as error:

@@ -29,6 +29,6 @@ survivor = Agent(
     models=model.model,
     tools=[note],
     # What a killed worker had in its hands is tried again when these seconds are over.
-    limits=Limits(step_seconds=3),
+    limits=Limits(step_seconds=5),
     retry=Retry(attempts=10, initial=0.1, maximum=0.5),
 )

@@ -86,7 +86,7 @@ async def test_fifty_runs_of_one_user_share_a_day_that_pays_for_ten(
 ) -> None:
     # An undisturbed run costs about 0.010.
     limit, user = sized(Decimal("0.10"), Decimal("0.06")), f"fifty-{provider.__name__}"
-    limits = Limits(step_seconds=2 if provider is unlucky else 5, tool_calls=100, seconds=60)
+    limits = Limits(step_seconds=4 if provider is unlucky else 5, tool_calls=100, seconds=60)
     payer = agent(accounts=[Account("user:{user_id}", usd=limit)], limits=limits, max_output_tokens=300)
     await over_midnight()
     async with billed(provider) as server, serve(payer) as served:
@@ -143,7 +143,7 @@ async def test_a_terminated_run_is_found_out_and_charged_in_full(serve: Serve) -
 
 
 async def test_a_run_under_way_is_not_taken_for_gone(serve: Serve) -> None:
-    payer = agent(accounts=[Account("user:{user_id}", usd="1.00")])
+    payer = agent(accounts=[Account("user:{user_id}", usd="1.00")], limits=Limits(step_seconds=20))
     async with billed(always(Reply(text="done", delay=2.5))) as server, serve(payer) as served:
         await start_ledger(served.client, served.interlock.queue, "user:here", audit_after=0.3)
         result = await served.run("payer", user_id="here")

@@ -28,7 +28,7 @@ def agent(script: Any, **options: Any) -> Agent:
 
 
 async def test_an_answer_is_not_lost_because_somebody_said_more_and_the_next_turn_failed(serve: Serve) -> None:
-    told = agent(lambda messages, tools: say("42", delay=1.0) if len(messages) == 1 else DOWN)
+    told = agent(lambda messages, tools: say("42", delay=3.0) if len(messages) == 1 else DOWN)
     async with serve(told) as served:
         run = await served.start(told.name)
         await scheduled(run, "model")
@@ -54,7 +54,10 @@ async def completed(served: Served, run: Run) -> None:
 
     async def known() -> bool:
         found = [
-            each async for each in served.interlock.list(f"WorkflowId = '{run.id}' AND AgentOutcome = 'completed'")
+            each
+            async for each in served.interlock.list(
+                f"WorkflowId = '{run.id}' AND AgentOutcome = 'completed' AND ExecutionStatus = 'Completed'"
+            )
         ]
         return bool(found) and found[0].typed_search_attributes.get(AGENT_OUTCOME) == "completed"
 
@@ -65,7 +68,7 @@ async def test_what_answers_more_than_the_input_is_not_remembered_as_its_answer(
     up = True
 
     def turn(messages: Any, tools: Any) -> Say:
-        return say(f"about {len(messages)}", delay=0.5) if up else DOWN
+        return say(f"about {len(messages)}", delay=2.0) if up else DOWN
 
     one = agent(turn)
     async with serve(one) as served:

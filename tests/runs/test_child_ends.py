@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ async def _told(run: Run, signal: str) -> bool:
 
 
 async def test_a_pause_reaches_it_and_does_not_count(serve: Serve) -> None:
-    researcher = agent("researcher", [call("hold", seconds=1), say("found")], hold)
+    researcher = agent("researcher", [call("hold", seconds=3), say("found")], hold)
     async with serve(boss(researcher, limits=Limits(seconds=300))) as served:
         began = time.monotonic()
         run = await served.start("boss")
@@ -176,6 +177,8 @@ async def test_while_one_waits_for_a_person_no_clock_of_its_line_runs(serve: Ser
                 return False  # it is not there yet
 
         await until(asked)
+        for each in line[:-1]:
+            await until(partial(_told, each, "child_waits"))
         await asyncio.sleep(3)
         await line[-1].decide("s1c1", approve=True, by="ada")
         result = await served.end(run)

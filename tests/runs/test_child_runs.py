@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 
 from interlock import Account, Agent, AgentTask, Interlock, Limits, Price
 from interlock.client import Run
@@ -26,6 +27,14 @@ from worker import serving
 # -- results ----------------------------------------------------------------------------------------------------
 
 
+async def listed(served: Served, query: str, count: int) -> list[WorkflowExecution]:
+    """What the index has, once it has that many: it is a moment behind."""
+    async with asyncio.timeout(60):
+        while len(found := [each async for each in served.interlock.list(query)]) < count:
+            await asyncio.sleep(0.05)
+    return found
+
+
 async def test_its_answer_is_the_result_and_what_it_used_is_the_parents(serve: Serve) -> None:
     researcher = agent("researcher", [call("look", number=1), say("It was the database.")], look)
     async with serve(boss(researcher)) as served:
@@ -34,7 +43,7 @@ async def test_its_answer_is_the_result_and_what_it_used_is_the_parents(serve: S
         child = child_of(served, run)
         theirs = await served.end(child)
         trace = await served.interlock.trace(run.id)
-        [found] = [each async for each in served.interlock.list("AgentUser = 'ada' AND AgentName = 'researcher'")]
+        [found] = await listed(served, "AgentUser = 'ada' AND AgentName = 'researcher'", 1)
     assert (result.outcome, result.output) == ("completed", "It was the database.")
     assert theirs.usage.usd > 0
     assert result.usage.usd > theirs.usage.usd
@@ -121,7 +130,7 @@ async def test_they_go_three_deep(serve: Serve) -> None:
     async with serve(digger) as served:
         run = await served.start("digger")
         result = await served.end(run)
-        found = [each async for each in served.interlock.list("AgentName = 'digger'")]
+        found = await listed(served, "AgentName = 'digger'", 4)
         deepest = served.interlock.get(f"{run.id}-s1c1-s1c1-s1c1")
         await served.end(deepest)
         assert len([each for each in found if each.id.startswith(run.id)]) == 4

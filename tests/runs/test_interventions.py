@@ -17,6 +17,7 @@ from interlock.client import Run
 from interlock.errors import BadRequest
 from interlock.testing import Say, ScriptedModel, call, say
 from tests.conftest import Serve, activities
+from tests.fleet.environment import in_state
 from tests.runs.loops import agent, looping, raw, until
 
 
@@ -36,7 +37,7 @@ async def test_steering_reaches_the_model_before_its_next_turn(serve: Serve) -> 
 async def test_steering_that_comes_during_the_last_turn_is_not_lost(serve: Serve) -> None:
     def turn(messages: Any, tools: Any) -> Say:
         heard = [message.text for message in messages if message.role == "user"]
-        return say(f"{len(heard)} heard", delay=1.0 if len(heard) == 1 else 0)
+        return say(f"{len(heard)} heard", delay=3.0 if len(heard) == 1 else 0)
 
     async with serve(agent("late", ScriptedModel("late", turn))) as served:
         run = await served.start("late")
@@ -50,7 +51,7 @@ async def test_a_paused_run_makes_no_call_and_its_waiting_does_not_count(serve: 
         began = time.monotonic()
         run = await served.interlock.start({"agent": "pausing", "input": "go"})
         await run.pause("lunch", by="ada")
-        await asyncio.sleep(0.5)
+        await in_state(run, "paused")
         before = len(await activities(served.client, run.id))
         await asyncio.sleep(1.5)
         assert len(await activities(served.client, run.id)) == before
@@ -62,14 +63,13 @@ async def test_a_paused_run_makes_no_call_and_its_waiting_does_not_count(serve: 
 
 
 async def test_a_pause_during_a_turn_holds_back_the_tools_it_asks_for(serve: Serve) -> None:
-    slow = ScriptedModel("slow-turn", [Say(calls=(("look", "{}"), ("look", "{}")), delay=1.0), say("done")])
+    slow = ScriptedModel("slow-turn", [Say(calls=(("look", "{}"), ("look", "{}")), delay=3.0), say("done")])
     async with serve(agent("holding", slow)) as served:
         run = await served.start("holding")
         await until(run, "model")
         await run.pause("wait", by="ada")
-        await asyncio.sleep(1.5)
+        await in_state(run, "paused")
         assert await activities(served.client, run.id) == ["resolve_agent", "model"]
-        assert (await run.status()).state == "paused"
         await run.resume()
         assert (await served.end(run)).output == "done"
 
@@ -141,7 +141,7 @@ async def malformed(run: Run) -> None:
 
 
 async def test_no_malformed_signal_wedges_a_run(serve: Serve) -> None:
-    waiting = agent("fuzzed", ScriptedModel("fuzzed", [call("wait", seconds=2), say("done")]))
+    waiting = agent("fuzzed", ScriptedModel("fuzzed", [call("wait", seconds=6), say("done")]))
     async with serve(waiting) as served:
         run = await served.start("fuzzed")
         await until(run, "tool.wait")
@@ -162,7 +162,7 @@ async def test_a_run_that_begins_paused_asks_no_model_not_even_how_hard_its_task
             start_signal_args=[{"reason": "wait", "by": "ada"}],
         )
         run = served.interlock.get(handle.id)
-        await until(run, "resolve_agent")
+        await in_state(run, "paused")
         await asyncio.sleep(1)
         assert (await activities(served.client, run.id), (await run.status()).state) == (["resolve_agent"], "paused")
         await run.resume()

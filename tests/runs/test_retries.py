@@ -179,7 +179,7 @@ async def test_a_fallback_is_asked_after_the_last_attempt_or_a_refusal(reply: Re
 
 
 async def test_a_call_that_hangs_is_given_up_after_step_seconds(serve: Serve) -> None:
-    limited = agent(limits=Limits(step_seconds=1), retry=Retry(attempts=2, initial=0.05, maximum=0.1))
+    limited = agent(limits=Limits(step_seconds=3), retry=Retry(attempts=2, initial=0.05, maximum=0.1))
     async with billing(always(Reply(text="paid", hang=True))) as server, serve(limited) as served:
         run = await served.start("a")
         result = await served.end(run)
