@@ -85,7 +85,15 @@ async def metadata(scene: Scene, id: str) -> str:
     return "\n".join([*static, told])
 
 
+async def known(scene: Scene, query: str, runs: set[str]) -> None:
+    """Wait until these are listed, and no others: the index is a moment behind."""
+    async with asyncio.timeout(60):
+        while set(await listed(scene, query)) != runs:
+            await asyncio.sleep(0.1)
+
+
 async def test_lists_have_the_search_attributes_with_their_types(scene: Scene) -> None:
+    await known(scene, "AgentSteps = 4 AND AgentToolCalls = 4", {RUNNING})
     runs = await listed(scene, "WorkflowType='AgentRun' AND ExecutionStatus='Running'")
     assert set(runs) == OPEN
     fields = runs[RUNNING]["searchAttributes"]["indexedFields"]
@@ -95,10 +103,10 @@ async def test_lists_have_the_search_attributes_with_their_types(scene: Scene) -
     kinds = {name: base64.b64decode(fields[name]["metadata"]["type"]).decode() for name in ours}
     assert kinds == {name: SEARCH_ATTRIBUTES[name] for name in ours}
     assert 0 < unpacked(fields["AgentCostUsd"]) < 0.5
-    assert set(await listed(scene, "AgentState='paused'")) == {PAUSED}
-    assert set(await listed(scene, "AgentState='waiting_breaker'")) == {WAITING}
-    assert set(await listed(scene, "AgentState='waiting_approval'")) == {ASKING}
-    assert set(await listed(scene, "AgentOutcome='killed'")) == {KILLED}
+    await known(scene, "AgentState='paused'", {PAUSED})
+    await known(scene, "AgentState='waiting_breaker'", {WAITING})
+    await known(scene, "AgentState='waiting_approval'", {ASKING})
+    await known(scene, "AgentOutcome='killed'", {KILLED})
 
 
 async def test_every_call_in_the_history_has_a_summary(scene: Scene) -> None:
