@@ -93,7 +93,7 @@ async def known(scene: Scene, query: str, runs: set[str]) -> None:
 
 
 async def test_lists_have_the_search_attributes_with_their_types(scene: Scene) -> None:
-    await known(scene, "AgentSteps = 4 AND AgentToolCalls = 4", {RUNNING})
+    await known(scene, f"WorkflowId='{RUNNING}' AND AgentSteps=4 AND AgentToolCalls=4", {RUNNING})
     runs = await listed(scene, "WorkflowType='AgentRun' AND ExecutionStatus='Running'")
     assert set(runs) == OPEN
     fields = runs[RUNNING]["searchAttributes"]["indexedFields"]
