@@ -117,11 +117,12 @@ class Alerting:
 
     async def _later(self) -> None:
         """When the minute is over, say how many more there were; and again, of those that came while that was tried."""
-        while self._more and await self._pause(
-            max(0.0, self._posts[0] + self._minute - time.monotonic()) if self._posts else 0.0
-        ):
+        while self._more and await self._pause(self._until_next()):
             self._posts.append(time.monotonic())
             await self._sum_up(tries=options.ALERT_RETRY.attempts)
+
+    def _until_next(self) -> float:
+        return max(0.0, self._posts[0] + self._minute - time.monotonic()) if self._posts else 0.0
 
     async def _sum_up(self, tries: int) -> None:
         more, self._more = self._more, Counter()

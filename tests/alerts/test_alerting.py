@@ -129,9 +129,7 @@ async def test_what_is_held_back_while_the_rest_is_summed_up_is_told_of_too() ->
         async with Alerting("default", most=1, minute=4.0) as alerting:
             for number in range(3):
                 alerting.raise_directly(alert(number), SILENT)
-            async with asyncio.timeout(60):
-                while len(there.tried) < 2:
-                    await asyncio.sleep(0.01)
+            await there.asked(2)
             alerting.raise_directly(alert(3), SILENT)
             taken = await there.until(3)
     assert [each["fields"] for each in taken[1:]] == [{"cost_outlier": "2"}, {"cost_outlier": "1"}]
@@ -142,9 +140,7 @@ async def test_a_sum_that_the_end_of_the_worker_cuts_off_is_told_then() -> None:
         async with Alerting("default", most=1, minute=3.0) as alerting:
             for number in range(3):
                 alerting.raise_directly(alert(number), SILENT)
-            async with asyncio.timeout(60):
-                while len(there.tried) < 2:
-                    await asyncio.sleep(0.01)
+            await there.asked(2)
     assert [each["fields"] for each in there.taken[1:]] == [{"cost_outlier": "2"}]
 
 
@@ -157,9 +153,7 @@ async def test_a_sum_under_way_at_the_end_of_the_worker_is_not_told_twice() -> N
         async with Alerting("default", most=1, minute=3.0) as alerting:
             for number in range(3):
                 alerting.raise_directly(alert(number), SILENT)
-            async with asyncio.timeout(60):
-                while len(there.tried) < 2:
-                    await asyncio.sleep(0.01)
+            await there.asked(2)
     assert [each["fields"] for each in there.tried[1:]] == [{"cost_outlier": "2"}]
 
 

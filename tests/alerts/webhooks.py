@@ -31,6 +31,12 @@ class Webhook:
                 await asyncio.sleep(0.05)
         return self.taken
 
+    async def asked(self, count: int) -> None:
+        """Wait for so many to be tried, whether or not they are taken."""
+        async with asyncio.timeout(60):
+            while len(self.tried) < count:
+                await asyncio.sleep(0.01)
+
 
 @contextmanager
 def webhook(answer: Callable[[int], int | None] = lambda number: 200) -> Iterator[Webhook]:

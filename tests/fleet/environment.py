@@ -42,7 +42,7 @@ async def act(context: ToolContext) -> str:
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait for ``condition``. The server and the index need a moment, a busy machine more: one that stands still for
-    two seconds answers no question of that time."""
+    two seconds answers no question of that time, and a worker without a cache none that comes while it drops a run."""
     async with asyncio.timeout(seconds):
         while not await _holds(condition):
             await asyncio.sleep(0.05)

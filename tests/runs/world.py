@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 from interlock import Agent, Retry, tool
 from interlock.client import Run
 from interlock.contracts import Message, PendingApproval, ToolMessage
-from interlock.errors import BadRequest, NoWorker
-from interlock.testing import DEADLOCK, Say, ScriptedModel, say
+from interlock.testing import Say, ScriptedModel, say
 from interlock.tools import Tool
 from tests.conftest import Served
+from tests.fleet.environment import until
 
 QUICK = Retry(attempts=3, initial=0.02, maximum=0.05)
 
@@ -61,22 +60,17 @@ def agent(name: str, turns: Sequence[Say] | Any, tools: Sequence[Tool], **option
 
 async def waits(run: Run, *ids: str) -> list[PendingApproval]:
     """The calls that wait for a person, when they are these."""
-    pending: list[str] = []
-    for _ in range(1200):
-        try:
-            status = await run.status()
-        except NoWorker:  # the SDK drops a question that comes while a worker without a cache evicts the run
-            continue
-        except BadRequest as error:
-            if DEADLOCK not in str(error):
-                raise
-            continue
-        pending = [each.call_id for each in status.pending_approvals]
-        if pending == list(ids):
-            return list(status.pending_approvals)
-        assert status.state != "closed", f"{run.id} ended: {status.outcome} {status.reason}"
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{run.id} does not wait for {ids}, but for {pending}")
+    pending: list[PendingApproval] = []
+
+    async def waiting() -> bool:
+        status = await run.status()
+        pending[:] = status.pending_approvals
+        found = [each.call_id for each in pending] == list(ids)
+        assert found or status.state != "closed", f"{run.id} ended: {status.outcome} {status.reason}"
+        return found
+
+    await until(waiting)
+    return pending
 
 
 async def told(served: Served, run: Run) -> list[ToolMessage]:
