@@ -41,9 +41,7 @@ demo: $(STAMP) ## See an agent at work; INPUT="a question" and DIR=some/director
 
 test: lint compose ## All checks and tests; ARGS="-k budget" goes to pytest
 	@# Side by side: tests wait for much, and types are told of as soon as they are known.
-	@# One process reads the tests first: in a new clone each of several would compile them all.
-	@$(MAKE) types & types=$$!; $(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1; \
-		$(MAKE) tests; tests=$$?; wait $$types && exit $$tests
+	@$(MAKE) types & types=$$!; $(MAKE) tests; tests=$$?; wait $$types && exit $$tests
 
 lint: $(STAMP) ## Style and likely bugs (ruff)
 	@printf '\n== Lint\n'
