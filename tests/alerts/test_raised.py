@@ -23,11 +23,12 @@ from tests.alerts.webhooks import KEY, webhook
 from tests.billing import Reply
 from tests.billing.behaviours import always
 from tests.conftest import Serve
-from tests.fleet.environment import configured, replay_fleet, until
+from tests.fleet.environment import configured, replay_fleet
 from tests.runs.priced import agent, billed
 from tests.runs.processes import worker
 from tests.runs.test_accounts import start_ledger, status
 from tests.sizes import sized
+from tests.until import until
 from workflows.budget_ledger import BudgetLedger
 
 

@@ -34,9 +34,10 @@ from tests.chaos.incompatible import Incompatible
 from tests.chaos.parked import patient, stubborn
 from tests.chaos.servers import restartable
 from tests.conftest import Serve, Served
-from tests.fleet.environment import in_flight, in_state, until, waiting_for
+from tests.fleet.environment import in_flight, in_state, waiting_for
 from tests.runs.priced import billed
 from tests.sizes import sized
+from tests.until import until
 from worker import serving
 from workflows.agent_run import AgentRun
 

@@ -13,8 +13,9 @@ from tests.billing.environment import MODELS, billing
 from tests.cli.conftest import COMMAND, CommandLine, environment
 from tests.cli.terminal import terminal
 from tests.conftest import Serve
-from tests.fleet.environment import asked, until, waiting
+from tests.fleet.environment import asked, waiting
 from tests.root import source_root
+from tests.until import until
 
 CHAT = MODELS["chat"]
 PAGE = (source_root() / "docs/breakers.md").read_text()

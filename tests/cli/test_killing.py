@@ -19,8 +19,9 @@ from interlock.testing import ScriptedModel, call, calls, say, temporal_server
 from tests.cli.conftest import COMMAND, CommandLine, Ran, environment
 from tests.cli.terminal import terminal
 from tests.conftest import Serve, Served
-from tests.fleet.environment import act, asked, in_flight, only_signalled, until, waiting
+from tests.fleet.environment import act, asked, in_flight, only_signalled, waiting
 from tests.sizes import sized
+from tests.until import until
 from worker import serving
 
 

@@ -18,7 +18,7 @@ from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests import warm
 from tests.cli.conftest import CommandLine
 from tests.conftest import Serve, activities
-from tests.fleet.environment import until
+from tests.until import until
 from worker import serving
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType, PendingActivityState
-from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowHandle
 
 from interlock import Agent, ToolContext, tool
 from interlock.client import Run
 from interlock.contracts import BreakerSettings, State, Sweep
-from interlock.errors import BadRequest, NoWorker
 from interlock.killing import SIGNAL_PATIENCE
-from interlock.testing import DEADLOCK, SCRIPTS, Say, ScriptedModel, replay
+from interlock.testing import SCRIPTS, Say, ScriptedModel, replay
 from tests.conftest import Served
+from tests.until import until
 from workflows.fleet_control import FleetControl
 
 M = TypeVar("M", bound=BaseModel)
@@ -38,25 +37,6 @@ async def act(context: ToolContext) -> str:
     """Take long."""
     await asyncio.sleep(60)
     return "acted"
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-    """Wait for ``condition``. The server and the index need a moment, a busy machine more: one that stands still for
-    two seconds answers no question of that time, and a worker without a cache none that comes while it drops a run."""
-    async with asyncio.timeout(seconds):
-        while not await _holds(condition):
-            await asyncio.sleep(0.05)
-
-
-async def _holds(condition: Callable[[], Awaitable[bool]]) -> bool:
-    try:
-        return await condition()
-    except NoWorker:
-        return False
-    except (BadRequest, WorkflowQueryFailedError) as error:
-        if DEADLOCK not in str(error):
-            raise
-        return False
 
 
 def only_signalled(sweep: Sweep) -> bool:

@@ -12,7 +12,8 @@ from interlock.contracts import Repeats
 from interlock.policies.anomaly import fingerprint, repeated
 from interlock.testing import ScriptedModel, call, calls, say
 from tests.conftest import Serve
-from tests.fleet.environment import events, replay_fleet, until
+from tests.fleet.environment import events, replay_fleet
+from tests.until import until
 
 
 @tool(effect="read")

@@ -10,7 +10,8 @@ from interlock.testing import ScriptedModel, call, calls, say
 from tests.billing import Reply, Request
 from tests.billing.environment import MODELS, billing
 from tests.conftest import Serve, Served, activities
-from tests.fleet.environment import QUICK, configured, events, replay_fleet, until
+from tests.fleet.environment import QUICK, configured, events, replay_fleet
+from tests.until import until
 
 CHAT, ANTHROPIC = MODELS["chat"], MODELS["anthropic"]
 

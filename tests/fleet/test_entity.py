@@ -18,8 +18,9 @@ from interlock.contracts import BreakerSettings, FleetStatus
 from interlock.errors import BadRequest
 from interlock.testing import Say, replay, say
 from tests.conftest import Serve
-from tests.fleet.environment import begun_again, in_flight, replay_fleet, until, waiting
+from tests.fleet.environment import begun_again, in_flight, replay_fleet, waiting
 from tests.sizes import sized
+from tests.until import until
 from workflows.budget_ledger import BudgetLedger
 from workflows.fleet_control import FleetControl
 

@@ -14,8 +14,8 @@ from interlock.errors import BadKey
 from interlock.open_runs import refuse_foreign_fleet
 from interlock.testing import ScriptedModel, say
 from tests.conftest import Serve, Served
-from tests.fleet.environment import until
 from tests.runs.sealed import some_keys, with_keys
+from tests.until import until
 
 AGENT = Agent(name="keyed", instructions="-", models=ScriptedModel("fleet-keyed", [say("hi")]).model)
 KEYS = some_keys()

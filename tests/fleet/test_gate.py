@@ -22,7 +22,8 @@ from interlock.client_fleet import Fleet
 from interlock.contracts import AgentTask, BreakerSettings, FleetSettings, FleetState, Kill, Outcomes, Report
 from interlock.errors import Failure
 from tests.conftest import Serve, Served
-from tests.fleet.environment import QUICK, begun_again, configured, replay_fleet, told, until, waiting
+from tests.fleet.environment import QUICK, begun_again, configured, replay_fleet, told, waiting
+from tests.until import until
 
 DOWN = Failure("ModelUnavailable", "HTTP 500")
 

@@ -21,8 +21,9 @@ from interlock.errors import BadRequest, NoWorker, RunNotFound
 from interlock.killing import SIGNAL_PATIENCE
 from interlock.testing import ScriptedModel, call, calls, say
 from tests.conftest import Serve, activities
-from tests.fleet.environment import act, asked, in_flight, only_signalled, replay_fleet, until, waiting
+from tests.fleet.environment import act, asked, in_flight, only_signalled, replay_fleet, waiting
 from tests.sizes import sized
+from tests.until import until
 from worker import serving
 from workflows.call_report import CallReport
 from workflows.carrying import carried, carry

@@ -12,7 +12,8 @@ from temporalio.client import Client
 from interlock import Interlock
 from interlock.contracts import FleetState
 from tests.conftest import Serve
-from tests.fleet.environment import replay_fleet, until, waiting
+from tests.fleet.environment import replay_fleet, waiting
+from tests.until import until
 
 LONG = "é" * 500
 """1,000 bytes: the longest id there is."""

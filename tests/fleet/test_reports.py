@@ -15,7 +15,8 @@ from temporalio.converter import PayloadCodec
 
 from activities.reports import Reports
 from interlock.contracts import FleetState, Kill, Outcomes, Report
-from tests.fleet.environment import told, until
+from tests.fleet.environment import told
+from tests.until import until
 
 KILL = Kill(scope="user", subject="ada", at=datetime.now(UTC))
 

@@ -17,9 +17,9 @@ from interlock.queues import Limits as WorkerLimits
 from interlock.testing import ScriptedModel, call, say
 from tests.billing import Reply, Request
 from tests.conftest import Serve, Served
-from tests.fleet.environment import until
 from tests.runs.priced import agent, billed
 from tests.telemetry.watched import seeing
+from tests.until import until
 from worker import serving
 
 RUNS = 16

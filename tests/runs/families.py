@@ -12,7 +12,7 @@ from interlock import Agent, Price, Retry, ToolContext, tool
 from interlock.client import Run
 from interlock.testing import Say, ScriptedModel, call, replay, say
 from tests.conftest import Served
-from tests.fleet.environment import until
+from tests.until import until
 from workflows.agent_run import AgentRun
 
 PRICE = Price(input="10", output="50")

@@ -14,8 +14,8 @@ from interlock.errors import Failure
 from interlock.search_attributes import AGENT_OUTCOME
 from interlock.testing import Say, ScriptedModel, say
 from tests.conftest import Serve, Served
-from tests.fleet.environment import until
 from tests.runs.loops import until as scheduled
+from tests.until import until
 
 DOWN = Say(failure=Failure("ModelRejected", "no such model"))
 

@@ -18,8 +18,8 @@ from interlock.errors import BadRequest, InterlockError
 from interlock.policies.children import Ended
 from interlock.testing import Say, call, calls, say
 from tests.conftest import Serve
-from tests.fleet.environment import until
 from tests.runs.families import agent, ask, boss, child_of, hold, holding, holds, paused, replayed, status_of
+from tests.until import until
 from workflows.child import Child
 from workflows.child_runs import until_ended
 from workflows.run_state import Run as RunState

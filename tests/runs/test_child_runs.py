@@ -17,11 +17,11 @@ from interlock.spans.span import Span
 from interlock.testing import Say, ScriptedModel, call, calls, say
 from tests.billing import Reply, Request
 from tests.conftest import Serve, Served
-from tests.fleet.environment import until
 from tests.runs.families import agent, ask, boss, child_of, paused, replayed
 from tests.runs.priced import agent as payer
 from tests.runs.priced import billed, look
 from tests.sizes import sized
+from tests.until import until
 from worker import serving
 
 # -- results ----------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import pytest
 from interlock import ToolError, tool
 from interlock.testing import call
 from tests.conftest import Serve
-from tests.fleet.environment import until
 from tests.runs.test_tools import QUICK, play
+from tests.until import until
 
 ASKED: list[str] = []
 

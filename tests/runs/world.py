@@ -12,7 +12,7 @@ from interlock.contracts import Message, PendingApproval, ToolMessage
 from interlock.testing import Say, ScriptedModel, say
 from interlock.tools import Tool
 from tests.conftest import Served
-from tests.fleet.environment import until
+from tests.until import until
 
 QUICK = Retry(attempts=3, initial=0.02, maximum=0.05)
 
